@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
@@ -22,7 +22,10 @@ use crate::model::ids::RunId;
 
 /// Silence after which a comment keeps the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// Largest number of an event that is taken: what JavaScript can count to.
+pub const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 /// Names the run of an answer.
 pub const X_RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
 
@@ -193,6 +196,14 @@ pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T)
         Some((Ok::<_, Infallible>(line.expect("an event is plain text and numbers")), (follower, open)))
     });
     event_stream(events, &run)
+}
+
+/// Returns the number of the last event that a client has seen, 0 if there is none. An `EventSource` sends the header
+/// when it reconnects.
+pub fn last_event_id(headers: &HeaderMap) -> u64 {
+    let sent = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let number = sent.and_then(|id| id.trim().parse::<u64>().ok());
+    number.filter(|number| *number <= LARGEST_NUMBER.unsigned_abs()).unwrap_or_default()
 }
 
 /// Answers with server-sent events.

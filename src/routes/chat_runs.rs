@@ -1,8 +1,8 @@
 //! Chat runs: list, show, follow, stop, delete.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::chat::runs::{RunView, ToolView};
-use crate::http::chat_events::{Form, WireEvent, stream_events};
+use crate::http::chat_events::{Form, LARGEST_NUMBER, WireEvent, last_event_id, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id};
@@ -23,12 +23,9 @@ use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 20;
 const LARGEST_PAGE: i64 = 100;
-/// Largest accepted event number: the largest safe integer of JavaScript.
-const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 const LONGEST_STATUS: usize = 20;
 /// Tokens of Cosmos DB grow with the number of partitions.
 const LONGEST_TOKEN: usize = 16_000;
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
@@ -201,13 +198,12 @@ async fn find_run(
 }
 
 struct FollowRunRequest {
-    after: Option<i64>,
+    after: u64,
 }
 
 impl Read for FollowRunRequest {
     fn read(fields: &mut Fields) -> Self {
-        let after = fields.integer_within("after", 0, 0..=LARGEST_NUMBER);
-        Self { after: (after > 0).then_some(after) }
+        Self { after: fields.integer_within("after", 0, 0..=LARGEST_NUMBER).unsigned_abs() }
     }
 }
 
@@ -218,9 +214,10 @@ described!(FollowRunRequest);
 #[utoipa::path(get, path = "/api/chat/runs/{run_id}/events", params(
     ("run_id" = RunId, Path, example = "0b9f5c4e-5a0f-4a4e-9c3e-0d5f0c1b2a3d"),
     FollowRunRequest,
-    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`, which takes precedence.")
+    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`; the larger of the two counts.")
 ), responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream"),
+    (status = 204, description = "The run is over, and has no later event."),
     (status = 404, description = "Run not found.")
 ))]
 async fn follow_run(
@@ -230,10 +227,12 @@ async fn follow_run(
     headers: HeaderMap,
     AppQuery(request): AppQuery<FollowRunRequest>,
 ) -> Result<Response, ApiError> {
-    let last_seen = || headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let after = request.after.and_then(|after| u64::try_from(after).ok()).or_else(last_seen).unwrap_or_default();
+    let after = request.after.max(last_event_id(&headers));
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     let follower = app.runs.follow(&user, &id, after).await?;
+    if follower.is_at_end() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     Ok(stream_events(follower, Form::Resumable, open))
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::chat_events::server_sent_events;
+use crate::http::chat_events::{LARGEST_NUMBER, last_event_id, server_sent_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppQuery, Fields, Read};
@@ -29,11 +29,8 @@ const DEFAULT_LINES: i64 = 200;
 const LONGEST_LEVEL: usize = 10;
 const LONGEST_REQUEST_ID: usize = 128;
 const LONGEST_TEXT: usize = 200;
-/// Largest accepted line number: the largest safe integer of JavaScript.
-const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 /// Lines that a stream reads at once.
 const BATCH: usize = 50;
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Routes for administrators.
 pub fn admin() -> OpenApiRouter<AppState> {
@@ -44,7 +41,7 @@ struct ListLinesRequest {
     level: Option<String>,
     request_id: Option<String>,
     text: Option<String>,
-    after: i64,
+    after: u64,
     limit: i64,
     follow: bool,
 }
@@ -58,7 +55,7 @@ impl Read for ListLinesRequest {
             level,
             request_id: filled(fields.optional_text("requestId", LONGEST_REQUEST_ID)),
             text: filled(fields.optional_text("text", LONGEST_TEXT)),
-            after: fields.integer_within("after", 0, 0..=LARGEST_NUMBER),
+            after: fields.integer_within("after", 0, 0..=LARGEST_NUMBER).unsigned_abs(),
             limit: fields.integer_within("limit", DEFAULT_LINES, 1..=MOST_LINES as i64),
             follow: fields.optional_flag("follow").unwrap_or_default(),
         }
@@ -120,7 +117,7 @@ struct ListLinesResponse {
 /// They are of the process that answers, which keeps the last 2,000 lines as they were printed.
 #[utoipa::path(get, path = "/api/admin/logs", params(
     ListLinesRequest,
-    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`, which takes precedence.")
+    ("Last-Event-ID" = Option<String>, Header, description = "Like `after`; the larger of the two counts.")
 ), responses(
     (status = 200, description = "The lines; with `follow`, a stream that continues with new ones.", content(
         (ListLinesResponse = "application/json"),
@@ -135,8 +132,7 @@ async fn list_lines(
     AppQuery(request): AppQuery<ListLinesRequest>,
 ) -> Result<Response, ApiError> {
     let filter = request.filter()?;
-    let last_seen = || headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let after = u64::try_from(request.after).ok().filter(|after| *after > 0).or_else(last_seen).unwrap_or_default();
+    let after = request.after.max(last_event_id(&headers));
     let limit = usize::try_from(request.limit).unwrap_or_default();
     let open = request.follow.then(|| app.limits.open_stream(&admin)).transpose()?;
     let recent = app.telemetry.recent.clone();

@@ -205,7 +205,8 @@ impl World {
 
     async fn settle(&self) -> Option<End> {
         loop {
-            match self.held.finish(|run| run.status = RunStatus::Completed).await {
+            let end = |run: &mut ChatRun| (run.status, run.last_seq) = (RunStatus::Completed, self.live.last());
+            match self.held.finish(end).await {
                 Ok(_) => return Some(End::Over(RunStatus::Completed)),
                 Err(lease::Error::Lost) => return None,
                 Err(lease::Error::Data(_)) => sleep(Duration::ZERO).await,
@@ -220,10 +221,12 @@ impl World {
             run.lease = Lease::new("other", (self.clock.now() + LEASE).into());
             step_seq = run.step_seq;
         });
-        loop {
+        let last_seq = loop {
             let Ok(piece) = self.runs.chat_runs().last_piece(&self.user, &self.id).await else { continue };
-            if piece.as_ref().is_some_and(|piece| piece.events.last().is_some_and(LoggedEvent::is_done)) {
-                break;
+            if let Some(piece) = &piece
+                && piece.events.last().is_some_and(LoggedEvent::is_done)
+            {
+                break piece.last_seq;
             }
             let last = piece.map_or(0, |piece| piece.last_seq);
             let mut piece = piece_of_resets(&self.id, last, step_seq);
@@ -234,9 +237,9 @@ impl World {
             piece = self::piece(&self.id, "other", next, next + 1);
             piece.events[1] = done(&self.id).into();
             assert_eq!(self.append(&piece).await, Appended::Done, "the log was sealed");
-            break;
-        }
-        self.store.edit(RUN, |run: &mut ChatRun| run.status = RunStatus::Completed);
+            break piece.last_seq;
+        };
+        self.store.edit(RUN, |run: &mut ChatRun| (run.status, run.last_seq) = (RunStatus::Completed, last_seq));
     }
 
     async fn append(&self, piece: &LogPiece) -> Appended {

@@ -135,11 +135,26 @@ async fn a_run_is_listed_shown_and_replayed() {
     assert_eq!(values(&replayed), values(&told), "the same events");
     assert_eq!(replayed.iter().map(|received| received.id.unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     assert_eq!(EventStream::follow(&ada, &run, 4).await.rest().await, replayed[4..]);
-    assert_eq!(EventStream::follow(&ada, &run, 6).await.rest().await, []);
-    assert_eq!(EventStream::follow(&ada, &run, 99).await.rest().await, []);
-    let resuming = ada.clone().header("last-event-id", "3");
     let path = format!("{RUNS}/{run}/events");
-    assert_eq!(EventStream::open(&resuming, Method::GET, &path, None).await.rest().await, replayed[3..]);
+    for after in [6, 99] {
+        // An `EventSource` connects again until it reads this.
+        let nothing = ada.get(&format!("{path}?after={after}")).await;
+        assert_eq!((nothing.status, nothing.body.len()), (StatusCode::NO_CONTENT, 0), "{after}");
+    }
+    // The larger number is the newer one: an `EventSource` connects again with the URL that it was given.
+    for (seen, query, first) in [("3", "", 3), ("3", "?after=1", 3), ("1", "?after=3", 3), ("x", "?after=3", 3)] {
+        let resuming = ada.clone().header("last-event-id", seen);
+        let path = format!("{path}{query}");
+        assert_eq!(
+            EventStream::open(&resuming, Method::GET, &path, None).await.rest().await,
+            replayed[first..],
+            "{path}"
+        );
+    }
+    for beyond in ["9007199254740991", "18446744073709551615"] {
+        let status = ada.clone().header("last-event-id", beyond).get(&format!("{path}?after=6")).await.status;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{beyond}");
+    }
 
     // A second one, which nobody can come back to.
     cluster.model.push(Kind::Stream, say(&["Hi."]));

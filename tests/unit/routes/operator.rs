@@ -130,6 +130,9 @@ async fn the_log_is_listed_filtered_and_followed() {
     let resumed = grace.clone().header("last-event-id", "2");
     let mut again = EventStream::open(&resumed, Method::GET, "/api/admin/logs?follow=true&level=info", None).await;
     assert_eq!(again.next().await.unwrap().id, Some(5));
+    let path = "/api/admin/logs?follow=true&level=info&after=1";
+    let mut newer = EventStream::open(&resumed, Method::GET, path, None).await;
+    assert_eq!(newer.next().await.unwrap().id, Some(5), "the larger number counts");
     app.state.shutdown.cancel();
     assert!(stream.next().await.is_none() && again.next().await.is_none(), "the service stops");
 }

@@ -127,6 +127,11 @@ impl Follower {
         self.trace_id.as_deref()
     }
 
+    /// Whether the run is known to be over without an event that the reader has not seen.
+    pub fn is_at_end(&self) -> bool {
+        self.is_over && self.pending.is_empty()
+    }
+
     /// Returns the next event and its number; `None` after the last one, or when the process stops and the reader must ask
     /// again.
     pub async fn next(&mut self) -> Option<(u64, ChatEvent)> {
@@ -279,6 +284,7 @@ impl Runs {
             Some(live) => {
                 let trace_id = live.trace_id.clone();
                 let mut follower = Follower::new(self, user.clone(), id.clone(), trace_id, after);
+                follower.is_over = live.is_over_after(after);
                 follower.source = Source::Memory(live);
                 follower
             }
@@ -294,6 +300,7 @@ impl Runs {
 
     fn follow_stored(&self, run: ChatRun, after: u64) -> Follower {
         let mut follower = Follower::new(self, run.user_id, run.id, run.trace_id, after);
+        follower.is_over = run.status.is_final() && after >= run.last_seq;
         if let Some(events) = run.events {
             let skipped = usize::try_from(after).unwrap_or(usize::MAX);
             follower.pending = events.into_iter().skip(skipped).collect();

@@ -252,6 +252,12 @@ impl Live {
         }
     }
 
+    /// Whether the run is over without an event after this one.
+    pub(super) fn is_over_after(&self, seq: u64) -> bool {
+        let state = self.state();
+        matches!(state.end, Some(End::Over(_))) && state.last() <= seq
+    }
+
     /// Ends the run before its end, if it has not ended.
     pub(super) fn stop(&self, reason: StopReason) {
         self.state().stop.get_or_insert(reason);
