@@ -23,9 +23,9 @@ pub struct TimerState {
     /// Number of attempts.
     #[serde(default)]
     pub attempts: u32,
-    /// Completion time.
+    /// When the last run that has ended was done, or, before the first run, when the timer was first seen.
     pub completed_at: Option<Timestamp>,
-    /// When it failed for good.
+    /// When the last run that has ended failed for good.
     pub failed_at: Option<Timestamp>,
     /// Reason of the last failure.
     pub last_error: Option<String>,

@@ -34,9 +34,9 @@ struct TimerResponse {
     next_due: Option<Timestamp>,
     /// The newest due time that was handled.
     last_due: Option<Timestamp>,
-    /// End of the last run, if it succeeded.
+    /// End of the last run that has ended, if it succeeded.
     completed_at: Option<Timestamp>,
-    /// End of the last run, if it failed.
+    /// End of the last run that has ended, if it failed.
     failed_at: Option<Timestamp>,
     /// Reason of the last failure, if the last run failed.
     last_error: Option<String>,

@@ -127,6 +127,14 @@ struct Timer {
     options: Options,
 }
 
+/// Clears the completion time of a timer that has never run, which is the time of its first start. Other states keep
+/// the outcome of the last finished run until the next run ends.
+fn forget_beginning(state: &mut TimerState) {
+    if state.attempts == 0 {
+        state.completed_at = None;
+    }
+}
+
 /// Why a due time was not claimed.
 enum NotClaimed {
     /// Another process runs it; its lease ends at this time.
@@ -213,16 +221,16 @@ impl Timer {
         if state.last_due >= latest && state.lease_expires_at.is_none() && !is_to_come {
             return Decision::Leave(NotClaimed::Settled);
         }
+        forget_beginning(&mut state);
         if state.last_due < latest || is_to_come {
             (state.last_due, state.attempts) = (latest, 0);
         }
         if state.attempts >= self.options.attempts {
-            (state.lease_expires_at, state.failed_at) = (None, Some(now));
+            (state.lease_expires_at, state.completed_at, state.failed_at) = (None, None, Some(now));
             state.last_error = Some("every process that ran it was cut off".to_owned());
             return Decision::Save(state, NotClaimed::Settled);
         }
         state.attempts += 1;
-        (state.completed_at, state.failed_at) = (None, None);
         Decision::Take(state)
     }
 
@@ -239,8 +247,8 @@ impl Timer {
         let now = self.app.clock.now().into();
         let mut state = found.unwrap_or_else(|| self.beginning(latest.unwrap_or(now), now));
         state.last_due = latest.map_or(state.last_due, |latest| latest.max(state.last_due));
+        forget_beginning(&mut state);
         state.attempts = 1;
-        (state.completed_at, state.failed_at) = (None, None);
         Decision::Take(state)
     }
 

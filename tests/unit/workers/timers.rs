@@ -76,7 +76,7 @@ impl Service {
 
     async fn until_completed(&self, due: OffsetDateTime) {
         self.until_state(&format!("{due} is done"), |state| {
-            state.last_due.get() == due && state.completed_at.is_some()
+            state.last_due.get() == due && state.completed_at.is_some() && state.lease_expires_at.is_none()
         })
         .await;
     }
@@ -230,6 +230,33 @@ async fn failed_work_is_tried_again_and_then_written_down() {
     service.clock.advance(PERIOD);
     service.until_completed(FIRST_DUE + PERIOD * 3).await;
     assert_eq!(service.state().await.unwrap().last_error, None);
+}
+
+#[tokio::test]
+async fn how_the_last_run_ended_stays_known_while_the_next_one_goes_on() {
+    let mut service = Service::in_memory();
+    // What fails stays under way until its next try, which is far away.
+    service.options.retry_pause = Duration::from_secs(24 * 60 * 60);
+    service.start_process();
+    service.until_completed(FIRST_DUE).await;
+    fail_timer(&service.name, 1);
+    service.clock.advance(PERIOD);
+    service.until_state("it runs", |state| state.lease_expires_at.is_some()).await;
+    let state = service.state().await.unwrap();
+    assert_eq!((state.completed_at, state.failed_at), (None, None), "it has never ended");
+    service.stop_processes().await;
+
+    let due = FIRST_DUE + PERIOD;
+    service.clock.advance(Duration::from_secs(60));
+    service.start_process();
+    service.until_completed(due).await;
+    let ended = service.state().await.unwrap().completed_at;
+    assert!(ended.is_some());
+    fail_timer(&service.name, 1);
+    service.clock.advance(PERIOD);
+    service.until_state("it runs again", |state| state.last_due.get() == due + PERIOD).await;
+    let state = service.state().await.unwrap();
+    assert_eq!((state.completed_at, state.lease_expires_at.is_some()), (ended, true));
 }
 
 #[tokio::test]
