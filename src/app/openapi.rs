@@ -491,7 +491,7 @@ fn responses() -> Value {
             None,
         ),
         (412, "The version does not match `If-Match`.", "It has changed since you read it.", None),
-        (413, "Body too large.", "Request body too large.", None),
+        (413, "Body or picture too large.", "Request body too large.", None),
         (415, "The body is not JSON.", "Unsupported Media Type", None),
         (422, "The body, query or path does not match its schema.", "", None),
         (429, "Rate limit exceeded.", "Too many requests. Please slow down.", Some(("retry-after", "RetryAfter"))),

@@ -79,6 +79,9 @@ pub enum ApiError {
     /// 413: the body is too large.
     #[error("Request body too large.")]
     TooLarge,
+    /// 413: the picture has too many bytes or pixels.
+    #[error("The picture is too large.")]
+    PictureTooLarge,
     /// 415: unsupported media type.
     #[error("Unsupported Media Type")]
     UnsupportedMediaType,
@@ -244,7 +247,7 @@ impl ApiError {
             Self::Gone(_) => StatusCode::GONE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -457,7 +460,7 @@ impl From<drafts::CutoutError> for ApiError {
         match error {
             drafts::CutoutError::Missing => Self::NotFound("Item not found."),
             drafts::CutoutError::Unfinished => Self::Conflict("The picture is not finished."),
-            drafts::CutoutError::PhotoGone => Self::Gone("The uploaded photo is no longer there."),
+            drafts::CutoutError::NoPhoto => Self::Gone("There is no uploaded photo of this item."),
             drafts::CutoutError::Picture(error) => error.into(),
             drafts::CutoutError::Failed(error) => error.into(),
         }
@@ -469,7 +472,7 @@ impl From<media::Error> for ApiError {
         let detail = error.to_string();
         match error {
             media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
-            media::Error::TooLarge(_) => Self::TooLarge,
+            media::Error::TooLarge(_) => Self::PictureTooLarge,
             media::Error::NoNetwork => Self::BadRequest("The network for cut-outs is not installed."),
             media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
             // The caller gets the reason, whether or not a retry may help.

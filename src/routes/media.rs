@@ -200,7 +200,7 @@ async fn extract_metadata(
     let picture = decode_base64(&body.image)?;
     drop(body);
     if picture.len() > LARGEST_FILE {
-        return Err(ApiError::TooLarge);
+        return Err(ApiError::PictureTooLarge);
     }
     // The calling service has no budget; this service pays for its drafts.
     let context = CallContext::service().observed_by(observed);

@@ -101,7 +101,8 @@ struct CompletionRequest {
     wants_usage: bool,
     shows_tools: bool,
     answers: Option<i64>,
-    has_tools: bool,
+    /// The parameter with tools of the caller, if there are any.
+    tools: Option<&'static str>,
 }
 
 impl Read for CompletionRequest {
@@ -115,10 +116,11 @@ impl Read for CompletionRequest {
         let metadata = fields.optional_object::<Metadata>("metadata");
         let answers = fields.optional_integer("n");
         fields.rule("n", || json!({ "enum": [1] }));
-        let has_tools = [fields.objects::<Ignored>("tools", MOST_TOOLS), fields.objects("functions", MOST_TOOLS)];
-        for name in ["tools", "functions"] {
+        let [tools, functions] = ["tools", "functions"].map(|name| {
+            let given = fields.objects::<Ignored>(name, MOST_TOOLS);
             fields.rule(name, || json!({ "maxItems": 0 }));
-        }
+            (!given.is_empty()).then_some(name)
+        });
         Self {
             model,
             messages,
@@ -126,7 +128,7 @@ impl Read for CompletionRequest {
             wants_usage: options.is_some_and(|options| options.include_usage),
             shows_tools: metadata.is_some_and(|metadata| metadata.show_tools),
             answers,
-            has_tools: has_tools.iter().any(|tools| !tools.is_empty()),
+            tools: tools.or(functions),
         }
     }
 }
@@ -184,9 +186,9 @@ impl CompletionRequest {
         if self.answers.is_some_and(|answers| answers != 1) {
             return Err(bad("Only one answer can be asked for: n must be 1.", "n").code("unsupported_value"));
         }
-        if self.has_tools {
+        if let Some(param) = self.tools {
             let detail = "Tools of the caller are not supported: the stylist has its own.";
-            return Err(bad(detail, "tools").code("unsupported_value"));
+            return Err(bad(detail, param).code("unsupported_value"));
         }
         let (mut recent, mut notes) = (Vec::new(), Vec::new());
         let last = self.messages.iter().rposition(|message| message.role == "user");

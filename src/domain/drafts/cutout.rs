@@ -39,9 +39,9 @@ pub enum CutoutError {
     /// It is a draft without a finished picture.
     #[error("the draft has no finished picture")]
     Unfinished,
-    /// The photo does not exist (any more).
-    #[error("the photo is not there")]
-    PhotoGone,
+    /// There is no photo of it, or no longer.
+    #[error("there is no photo of the item")]
+    NoPhoto,
     /// The picture could not be created or stored.
     #[error("the picture was not made")]
     Picture(#[from] media::Error),
@@ -65,7 +65,7 @@ impl From<blob::Error> for CutoutError {
 impl From<Unread> for CutoutError {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::Gone => Self::PhotoGone,
+            Unread::Gone => Self::NoPhoto,
             Unread::TooLarge { bytes } => Self::Picture(imaging::Error::TooLarge { bytes, limit: LARGEST_FILE }.into()),
             Unread::NoRoom => Self::Picture(media::Error::Busy),
             Unread::Failed(error) => error.into(),
@@ -118,7 +118,7 @@ impl Drafts {
         if !is_finished(&known.0) {
             return Err(CutoutError::Unfinished);
         }
-        let name = new_picture_name(user, item).ok_or(CutoutError::PhotoGone)?;
+        let name = new_picture_name(user, item).ok_or(CutoutError::NoPhoto)?;
         let (photo, charge) = self.photo(Caller::User(user.clone()), user, item).await?;
         let (picture, cutout) = media.cut_out(photo, options).await?;
         drop(charge);

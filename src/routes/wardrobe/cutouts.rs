@@ -134,7 +134,7 @@ struct CutoutAgainResponse {
     (status = 400, description = "Invalid mode or threshold, or the network is not installed."),
     (status = 404, description = "Item not found."),
     (status = 409, description = "The draft has no finished picture yet."),
-    (status = 410, description = "The photo no longer exists.")
+    (status = 410, description = "There is no uploaded photo of the item.")
 ))]
 async fn cut_out_again(
     State(app): State<AppState>,

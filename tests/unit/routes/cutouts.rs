@@ -108,12 +108,15 @@ async fn what_cannot_be_cut_out_again_is_said() {
         assert_eq!(cut_out(caller, item, json!({"mode": "none"})).await.summary(), missing);
         assert_eq!(caller.get(&format!("/api/wardrobe/{item}/pictures")).await.summary(), missing);
     }
+    ada.post("/api/wardrobe", json!({"id": "typed", "category": "Tops"})).await;
+    let never = cut_out(&ada, "typed", json!({"mode": "none"})).await;
+    assert_eq!(never.summary(), (410, refusal("There is no uploaded photo of this item.")));
     let uploads = &app.state.config.storage.uploads_container;
     let name = format!("ada/{id}").parse().unwrap();
     assert!(app.state.blobs.delete(uploads, &name).await.unwrap());
     assert!(pictures(&ada, &id).await.get("photo").is_none());
     let gone = cut_out(&ada, &id, json!({"mode": "none"})).await;
-    assert_eq!(gone.summary(), (410, refusal("The uploaded photo is no longer there.")));
+    assert_eq!(gone.summary(), (410, refusal("There is no uploaded photo of this item.")));
     assert_eq!(pictures(&ada, &id).await["imageUrl"], url, "it shows what it showed");
     assert!(is_cut(&app, &url).await);
 }

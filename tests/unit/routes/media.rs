@@ -152,7 +152,8 @@ async fn what_is_no_picture_is_refused() {
     let mut wide = Vec::new();
     let pixels = DynamicImage::from(image::GrayImage::new(8000, 8000));
     pixels.write_to(&mut Cursor::new(&mut wide), ImageFormat::Png).unwrap();
-    assert_eq!(send_raw(&ada, "/api/process-image", wide).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let wide = send_raw(&ada, "/api/process-image", wide).await;
+    assert_eq!(detail(&wide), refused(413, "The picture is too large."));
     assert_eq!(blobs(&app).await, 0);
 }
 

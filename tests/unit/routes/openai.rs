@@ -217,7 +217,7 @@ async fn what_the_stylist_cannot_do_is_refused() {
         (with(json!({"n": 2})), invalid(400, Some("n"), Some("unsupported_value"))),
         (with(json!({"n": 0})), invalid(400, Some("n"), Some("unsupported_value"))),
         (with(json!({"tools": tool})), invalid(400, Some("tools"), Some("unsupported_value"))),
-        (with(json!({"functions": [{"name": "x"}]})), invalid(400, Some("tools"), Some("unsupported_value"))),
+        (with(json!({"functions": [{"name": "x"}]})), invalid(400, Some("functions"), Some("unsupported_value"))),
         (with(json!({"model": "gpt-5"})), invalid(404, Some("model"), Some("model_not_found"))),
         (with(json!({"messages": []})), invalid(400, Some("messages"), None)),
         (json!({}), invalid(400, Some("messages"), None)),
