@@ -1,13 +1,17 @@
 // API client: credential, errors as texts, event streams, and the routes that this service has.
 
 const KEY = "pluckit_token";
+/** Longest wait that `patiently` accepts, in seconds. */
+const PATIENCE = 120;
 let paths = {};
+let schemas = {};
 
-/** A call that was refused. */
+/** A call that was refused; `retryAfter` is when to try again, in seconds, if the service said so. */
 export class Fault extends Error {
-  constructor(status, message) {
+  constructor(status, message, retryAfter = 0) {
     super(message);
     this.status = status;
+    this.retryAfter = retryAfter;
   }
 }
 
@@ -33,7 +37,7 @@ export async function send(method, path, body, { signal, headers = {} } = {}) {
     throw new Fault(0, "The service cannot be reached.");
   }
   if (response.ok) return response;
-  throw new Fault(response.status, await reason(response));
+  throw new Fault(response.status, await reason(response), Number(response.headers.get("Retry-After")));
 }
 
 async function reason(response) {
@@ -62,12 +66,28 @@ export async function call(method, path, body, options) {
 
 export const get = (path, options) => call("GET", path, undefined, options);
 
-/** Reads all entries of a paged list, at most `limit`. */
-export async function all(path, key, { limit = 2000, signal } = {}) {
+/** Waits. */
+export const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** Makes a call, and repeats it after a 429 as soon as the service allows. `onwait` is called with the seconds to wait. */
+export async function patiently(work, onwait = () => {}) {
+  for (;;) {
+    try {
+      return await work();
+    } catch (fault) {
+      if (fault.status !== 429 || !fault.retryAfter || fault.retryAfter > PATIENCE) throw fault;
+      onwait(fault.retryAfter);
+      await pause(fault.retryAfter);
+    }
+  }
+}
+
+/** Reads all entries of a paged list; with a `limit`, pages are read until there are that many. */
+export async function all(path, key, { limit = Infinity, signal } = {}) {
   const entries = [];
   let after = null;
   do {
-    const page = await get(`${path}${path.includes("?") ? "&" : "?"}${after ? `continuationToken=${encodeURIComponent(after)}` : ""}`, { signal });
+    const page = await patiently(() => get(`${path}${path.includes("?") ? "&" : "?"}${after ? `continuationToken=${encodeURIComponent(after)}` : ""}`, { signal }));
     entries.push(...page[key]);
     after = page.nextContinuationToken;
   } while (after && entries.length < limit);
@@ -93,9 +113,14 @@ export async function* events(response) {
 
 /** Loads the routes that this service has. */
 export async function discover() {
-  const described = Object.entries((await get("/api/openapi.json")).paths);
-  paths = Object.fromEntries(described.map(([path, methods]) => [path.replace(/{[^}]*}/g, "{}"), methods]));
+  const described = await get("/api/openapi.json");
+  paths = Object.fromEntries(Object.entries(described.paths).map(([path, methods]) => [path.replace(/{[^}]*}/g, "{}"), methods]));
+  schemas = described.components.schemas;
 }
+
+/** Returns the names of a schema's fields from the OpenAPI document. */
+export const fieldsOf = (name) => fieldsIn(schemas[name] ?? {});
+const fieldsIn = ({ $ref, properties = {}, allOf = [] }) => ($ref ? fieldsOf($ref.split("/").at(-1)) : [...Object.keys(properties), ...allOf.flatMap(fieldsIn)]);
 
 /** Returns a route's summary from the OpenAPI document. */
 export const summary = (method, path) => paths[path.replace(/{[^}]*}/g, "{}")]?.[method.toLowerCase()]?.summary?.split(/\.(\s|$)/)[0] ?? `${method} ${path}`;

@@ -98,11 +98,13 @@ function drawGoogle(id, place) {
 
 async function start() {
   main.replaceChildren(loading());
+  // A refused token is forgotten at once.
+  const sent = token.get();
   await discover();
   try {
     await get("/api/jobs");
   } catch (fault) {
-    if (fault.status === 401) return signIn(token.get() ? "That token is not valid, or no longer." : null);
+    if (fault.status === 401) return signIn(sent ? "That token is not valid, or no longer." : null);
     if (fault instanceof Fault && fault.status === 0) throw fault;
   }
   isAdmin = await get("/api/admin/jobs").then(() => true, () => false);

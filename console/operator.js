@@ -1,5 +1,5 @@
 // Pages for operators: jobs, dead letters, usage, timers, sources, users, log, audit, settings, health.
-import { Fault, all, call, events, get, send, summary } from "/console/api.js";
+import { Fault, all, call, events, get, pause, send, summary } from "/console/api.js";
 import { act, confirm, dialog, download, empty, field, h, loading, select, toast, when } from "/console/dom.js";
 
 const KINDS = { Completed: "good", Failed: "bad", Terminated: "warn", Running: "", Pending: "", dead_lettered: "bad", replayed: "good", ok: "good", ready: "good" };
@@ -82,7 +82,7 @@ async function openJob(id, changed) {
   const done = async (text) => { toast(text); box.close(); await changed(); };
   const isOver = ["Completed", "Failed", "Terminated"].includes(job.status);
   const fetchFile = (name) => button(name, async () => download(name.split("/").at(-1), await (await send("GET", `${path}/outputs/${name.split("/").map(encodeURIComponent).join("/")}`)).blob()));
-  const steps = (job.history ?? []).map((change) => h("li", when(change.at ?? change.time), " ", state(change.status ?? change.to ?? "changed"), " ", change.reason ?? ""));
+  const steps = (job.history ?? []).map((change) => h("li", when(change.at), " ", state(change.status), " ", change.detail ?? ""));
   const part = (title, ...content) => content.some((one) => one) && h("section.stack", h("h3", title), content);
   const box = dialog(job.name, h("div.stack", h("div.row", state(job.status), h("code", job.id)), job.error && h("p.chip.bad", job.error),
     part("History", steps.length > 0 && h("ul.plain", steps)), part("Outputs", names.length > 0 && h("div.row", names.map(fetchFile))),
@@ -108,13 +108,17 @@ function letters(page) {
 
 // ---- Usage
 
+/** Most rows on the page. */
+const MOST_ROWS = 2000;
+
 async function usage({ content, head, signal, isAdmin }) {
   const days = select([["1", "Today"], ["7", "7 days"], ["30", "30 days"]], "7", { "aria-label": "Days" });
   async function draw() {
-    const rows = isAdmin ? await all(`/api/admin/usage?days=${days.value}`, "days", { signal }) : (await get(`/api/usage?days=${days.value}`, { signal })).days;
+    const rows = isAdmin ? await all(`/api/admin/usage?days=${days.value}`, "days", { limit: MOST_ROWS, signal }) : (await get(`/api/usage?days=${days.value}`, { signal })).days;
     const number = (value) => value.toLocaleString("en");
     const row = (day) => h("tr", h("td", day.date), h("td", isAdmin ? day.userId ?? "the service" : "you"), h("td", day.model), h("td", number(day.calls)), h("td", number(day.inputTokens)), h("td", number(day.outputTokens)), h("td", day.cost ?? "–"));
-    content.replaceChildren(rows.length ? table(["Day", "User", "Model", "Calls", "Tokens in", "Tokens out", "Cost"], rows.map(row)) : empty("No calls", "No model was asked for anything in these days."));
+    const cut = rows.length >= MOST_ROWS && h("p.chip.warn", `Only the first ${rows.length} rows are shown. The command “pluckit usage” reads all of them.`);
+    content.replaceChildren(cut || "", rows.length ? table(["Day", "User", "Model", "Calls", "Tokens in", "Tokens out", "Cost"], rows.map(row)) : empty("No calls", "No model was asked for anything in these days."));
   }
   const again = button("Reload", draw);
   days.addEventListener("change", () => act(again, draw));
@@ -125,18 +129,39 @@ async function usage({ content, head, signal, isAdmin }) {
 // ---- Sources
 
 async function sources({ content, head, signal, isAdmin }) {
+  /** Why the last scrape of a source failed, by the jobs of all users. */
+  async function failures(sources) {
+    const { jobs } = isAdmin ? await get("/api/admin/jobs?status=Failed", { signal }) : { jobs: [] };
+    const failed = jobs.filter((job) => job.name === "scraper.run" && job.error);
+    return new Map(sources.map(({ id, lastScrapedAt }) => [id, failed.find((job) => job.input?.sourceId === id && job.lastUpdatedTime > (lastScrapedAt ?? ""))?.error]));
+  }
+
+  /** Scrapes as a job, because that says why it failed, and is tried again. */
+  async function scrape(path) {
+    let job = await call("POST", `/api/scraper/run/${path}`, {}, { headers: { Prefer: "respond-async" } });
+    const AGAIN = "to be tried again: ";
+    const failure = () => job.history?.find((change) => change.detail?.startsWith(AGAIN))?.detail.slice(AGAIN.length);
+    const isOver = () => ["Completed", "Failed", "Terminated"].includes(job.status);
+    for (; !isOver() && !failure(); await pause(0.5)) job = await get(`/api/jobs/${encodeURIComponent(job.id)}`, { signal });
+    if (!isOver()) throw new Fault(0, `Scrape failed: ${failure()} It is tried again: see Jobs.`);
+    if (job.status !== "Completed") throw new Fault(0, `Scrape failed: ${job.error ?? job.status}`);
+    toast(`Scraped: ${job.result?.newItems ?? 0} new.`);
+  }
+
   async function draw() {
     const { sources } = await get("/api/scraper/sources", { signal });
+    const problems = await failures(sources);
     const row = (source) => {
       const path = encodeURIComponent(source.id);
       const leased = source.leaseExpiresAt && new Date(source.leaseExpiresAt) > new Date();
       const follow = source.subscribed
         ? button("Unfollow", async () => { await call("DELETE", `/api/scraper/subscribe/${path}`); await draw(); })
         : button("Follow", async () => { await call("POST", `/api/scraper/subscribe/${path}`, {}); await draw(); });
-      const problem = source.config?.lastError ?? source.config?.error;
+      const problem = problems.get(source.id);
+      const minutes = Math.ceil((new Date(source.leaseExpiresAt) - Date.now()) / 60000);
       return h("tr", h("td", h("strong", source.name), h("br"), h("small", source.id)), h("td", source.sourceType, source.isGlobal && " · for all"), h("td", when(source.lastScrapedAt)),
-        h("td", leased ? ["until ", when(source.leaseExpiresAt)] : "free"), h("td", problem ? h("span.chip.bad", problem) : "–"),
-        h("td", h("div.row", follow, isAdmin && button("Scrape now", async () => { await call("POST", `/api/scraper/run/${path}`, {}); toast("Scraped."); await draw(); }), button("Settings", async () => dialog(source.name, shown(source.config), { wide: true })))));
+        h("td", leased ? `for ${minutes} more ${minutes === 1 ? "minute" : "minutes"}` : "free"), h("td", problem ? h("span.chip.bad", problem) : "–"),
+        h("td", h("div.row", follow, isAdmin && button("Scrape now", () => scrape(path).finally(draw)), button("Settings", async () => dialog(source.name, shown(source.config), { wide: true })))));
     };
     content.replaceChildren(sources.length ? table(["Source", "Kind", "Last scrape", "Lease", "Error", ""], sources.map(row)) : empty("No sources", "Suggest a shop in Discover."));
   }

@@ -1,5 +1,5 @@
 // The pieces of the wardrobe, loaded once for all pages, and their names in texts.
-import { all, has } from "/console/api.js";
+import { Fault, all, fieldsOf, has } from "/console/api.js";
 
 let loaded = null;
 
@@ -30,6 +30,53 @@ export async function drop(id) {
   const known = await pieces();
   const place = known.findIndex((one) => one.id === id);
   if (place >= 0) known.splice(place, 1);
+}
+
+/** The category of a piece without regard to case, as the service compares them. */
+export const categoryOf = (item) => (item.category ?? "").trim().toLowerCase();
+
+/** The categories of pieces, each with its name as most of them write it, in the order of the names. */
+export function categories(items) {
+  const written = new Map();
+  for (const item of items) {
+    const [key, name] = [categoryOf(item), item.category?.trim()];
+    if (!key) continue;
+    const ways = written.get(key) ?? written.set(key, new Map()).get(key);
+    ways.set(name, (ways.get(name) ?? 0) + 1);
+  }
+  const usual = (ways) => [...ways].sort(([one, many], [other, more]) => more - many || (one < other ? -1 : 1))[0][0];
+  return [...written].map(([key, ways]) => [key, usual(ways)]).sort(([, one], [, other]) => one.localeCompare(other));
+}
+
+/** The pieces in a file's text, and what else is in it, in words. A row is a wear event if it names an item, and a piece if it has
+ * a field of one. */
+export function rowsOf(text) {
+  const rows = read(text);
+  const ofPieces = new Set(fieldsOf("CreateItemRequest"));
+  ofPieces.delete("id");
+  const has = (row, name) => row[name] !== null && row[name] !== undefined;
+  const isObject = (row) => typeof row === "object" && row !== null && !Array.isArray(row);
+  const wears = rows.filter((row) => isObject(row) && has(row, "itemId"));
+  const items = rows.filter((row) => isObject(row) && !has(row, "itemId") && Object.keys(row).some((name) => ofPieces.has(name) && has(row, name)));
+  const rest = rows.length - wears.length - items.length;
+  if (!items.length) throw new Fault(0, "There are no pieces in this file.");
+  const others = [wears.length === 1 && "1 wear event", wears.length > 1 && `${wears.length} wear events`, rest === 1 && "1 entry that is no piece, such as a profile", rest > 1 && `${rest} entries that are no pieces`];
+  return { items, others: others.filter(Boolean).join(" and ") };
+}
+
+/** The rows of a JSON list, of what the console exported, or of a file with a JSON object on each line. */
+function read(text) {
+  const parse = (text) => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return undefined;
+    }
+  };
+  const whole = parse(text);
+  const rows = whole === undefined ? text.split("\n").filter((line) => line.trim()).map(parse) : whole?.items ?? whole;
+  if (whole === undefined && rows.includes(undefined)) throw new Fault(0, "Import reads JSON: a file of Export, or of the command \u201cpluckit export\u201d. For CSV files use the command \u201cpluckit import FILE\u201d.");
+  return Array.isArray(rows) ? rows : [rows];
 }
 
 const GENERAL = new Set(["casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm", "layering", "basic", "sport"]);

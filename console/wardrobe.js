@@ -1,7 +1,7 @@
 // The wardrobe: grid, search, filters, photo uploads, import and export.
-import { Fault, call, get, has } from "/console/api.js";
-import { act, confirm, download, empty, h, money, picture, select, toast } from "/console/dom.js";
-import { forget, matches, nameOf, pieces, titleOf } from "/console/pieces.js";
+import { call, get, has, patiently } from "/console/api.js";
+import { act, confirm, dialog, download, empty, h, money, picture, select, toast } from "/console/dom.js";
+import { categories, categoryOf, forget, matches, nameOf, pieces, rowsOf, titleOf } from "/console/pieces.js";
 import { review, showPiece, wear } from "/console/piece.js";
 
 const SORTS = {
@@ -24,7 +24,7 @@ export async function show({ content, head, signal }) {
   const wishes = h("input", { type: "checkbox", checked: filter.wishes });
   const file = h("input.visually-hidden", { type: "file", accept: "image/*", multiple: true, tabIndex: -1, "aria-label": "Photos", onchange: () => upload([...file.files]) });
   const add = h("button.primary", { type: "button", onclick: () => file.click() }, "Add by photo");
-  const importer = h("input.visually-hidden", { type: "file", accept: ".json,application/json", tabIndex: -1, "aria-label": "Wardrobe file", onchange: () => act(importButton, () => importFile(importer.files[0])) });
+  const importer = h("input.visually-hidden", { type: "file", accept: ".json,.jsonl,.ndjson,application/json", tabIndex: -1, "aria-label": "Wardrobe file", onchange: () => act(importButton, () => importFile(importer.files[0])) });
   const importButton = h("button", { type: "button", onclick: () => importer.click() }, "Import");
   const exportButton = h("button", { type: "button", onclick: () => act(exportButton, exportFile) }, "Export");
   head.append(importButton, exportButton, ...(has("post", "/api/wardrobe/upload") ? [add] : []), file, importer);
@@ -35,14 +35,14 @@ export async function show({ content, head, signal }) {
   async function refresh() {
     const items = await pieces(signal);
     const owned = items.filter((item) => filter.wishes || !item.isWishlisted);
-    const names = [...new Set(owned.map((item) => item.category).filter(Boolean))].sort((one, other) => one.localeCompare(other));
-    category.replaceChildren(h("option", { value: "" }, "All categories"), ...names.map((name) => h("option", { value: name }, name)));
-    category.value = names.includes(filter.category) ? filter.category : "";
+    const found = categories(owned);
+    category.replaceChildren(h("option", { value: "" }, "All categories"), ...found.map(([key, name]) => h("option", { value: key }, name)));
+    category.value = found.some(([key]) => key === filter.category) ? filter.category : "";
     draw(items);
   }
 
   function draw(items) {
-    const found = items.filter((item) => (filter.wishes || !item.isWishlisted) && (!filter.category || item.category === filter.category) && matches(item, filter.query)).sort(SORTS[filter.sort][1]);
+    const found = items.filter((item) => (filter.wishes || !item.isWishlisted) && (!filter.category || categoryOf(item) === filter.category) && matches(item, filter.query)).sort(SORTS[filter.sort][1]);
     count.textContent = found.length === 1 ? "1 piece" : `${found.length} pieces`;
     const more = found.slice(AT_ONCE);
     const rest = h("li", h("button", { type: "button", onclick: () => rest.replaceWith(...more.map(card)) }, `Show ${more.length} more`));
@@ -114,16 +114,22 @@ export async function show({ content, head, signal }) {
 
   async function importFile(chosen) {
     importer.value = "";
-    const read = JSON.parse(await chosen.text().catch(() => "null"));
-    const items = Array.isArray(read) ? read : read?.items;
-    if (!Array.isArray(items)) throw new Fault(0, "The file has no list of pieces.");
-    if (!(await confirm("Import these pieces?", `${items.length} pieces. Those that are there already stay as they are.`, "Import"))) return;
-    let [made, known, refused] = [0, 0, 0];
-    for (const item of items) {
-      await call("POST", "/api/wardrobe", item).then(() => made++, (fault) => (fault.status === 409 ? known++ : refused++));
+    const { items, others } = rowsOf(await chosen.text());
+    const left = others && `Left out: ${others}. The command \u201cpluckit import FILE\u201d takes them, too.`;
+    const number = (many) => (many === 1 ? "1 piece" : `${many} pieces`);
+    if (!(await confirm("Import these pieces?", [`${number(items.length)}. Those that are there already stay as they are.`, left].filter(Boolean).join(" "), "Import"))) return;
+    let [made, known] = [0, 0];
+    const refused = [];
+    for (const [place, item] of items.entries()) {
+      const told = `Importing ${place + 1} of ${items.length}`;
+      count.textContent = `${told}…`;
+      await patiently(() => call("POST", "/api/wardrobe", item), (seconds) => { count.textContent = `${told}: the service asks to wait ${seconds} s…`; })
+        .then(() => made++, (fault) => (fault.status === 409 ? known++ : refused.push(`${nameOf(item)}: ${fault.message}`)));
     }
     forget();
-    toast(`${made} imported, ${known} known already, ${refused} refused.`, refused ? "fault" : "note");
+    const summary = `${made} imported, ${known} known already, ${refused.length} refused.`;
+    if (left || refused.length) dialog("Imported", h("div.stack", h("p", summary), left && h("p", left), h("ul.plain", refused.slice(0, 20).map((text) => h("li", text)), refused.length > 20 && h("li", `and ${refused.length - 20} more`))));
+    else toast(summary);
     await refresh();
   }
 

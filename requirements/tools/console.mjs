@@ -290,6 +290,69 @@ const journeys = {
     const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
     expect(JSON.parse(await readFile(await file.path(), "utf8")).items.length > 40, "the file has no pieces");
   },
+  async "export more than two thousand pieces"(page) {
+    if (!(await has(page, "/api/wardrobe"))) return;
+    await aside(page, async (page) => {
+      await page.route("**/api/wardrobe?*", (route) => {
+        const first = Number(new URL(route.request().url()).searchParams.get("continuationToken") ?? 0);
+        const items = Array.from({ length: 100 }, (_, place) => ({ id: `many-${first + place}`, category: "Tops", tags: [], colours: [], wearCount: 0, wearEvents: [], isWishlisted: false }));
+        return route.fulfill({ json: { items, ...(first < 2400 && { nextContinuationToken: String(first + 100) }) } });
+      });
+      await open(page, "wardrobe");
+      await page.getByText("2500 pieces").waitFor();
+      const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
+      expect(JSON.parse(await readFile(await file.path(), "utf8")).items.length === 2500, "pieces are left out");
+    });
+  },
+  async "import what the command line exported, past the limit of requests"(page) {
+    if (!(await has(page, "/api/wardrobe"))) return;
+    const piece = (number, category) => ({ id: `imported-${number}`, userId: "local-dev-user", brand: "Importer", category, tags: ["shirt"] });
+    const wear = (number) => ({ id: `wear-${number}`, userId: "local-dev-user", itemId: "imported-1", occurredAt: "2026-01-01T00:00:00Z" });
+    const rows = [{ id: "local-dev-user", userId: "local-dev-user", currencyCode: "EUR" }, piece(1, "Tops"), piece(2, "tops"), piece(3, "Tops"), wear(1), wear(2)];
+    const file = (name, text) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.from(text) });
+    await aside(page, async (page) => {
+      let refusals = 2;
+      await page.route("**/api/wardrobe", (route) => (route.request().method() === "POST" && refusals-- > 0 ? route.fulfill({ status: 429, headers: { "Retry-After": "1" }, json: { detail: "Too many requests." } }) : route.continue()));
+      await open(page, "wardrobe");
+      const input = page.getByLabel("Wardrobe file");
+      await input.setInputFiles(file("wardrobe.csv", "id,category\nshirt,Tops\n"));
+      await page.getByText("Import reads JSON").waitFor();
+      await input.setInputFiles(file("wears.json", JSON.stringify([wear(1)])));
+      await page.getByText("There are no pieces in this file.").waitFor();
+      for (const [name, text, result] of [["wardrobe.json", JSON.stringify(rows), "3 imported, 0 known already, 0 refused."], ["wardrobe.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"), "0 imported, 3 known already, 0 refused."]]) {
+        await input.setInputFiles(file(name, text));
+        await page.getByRole("dialog", { name: "Import these pieces?" }).getByRole("button", { name: "Import" }).click();
+        const box = page.getByRole("dialog", { name: "Imported" });
+        await box.getByText(result).waitFor();
+        await box.getByText("2 wear events and 1 entry that is no piece").waitFor();
+        await page.keyboard.press("Escape");
+      }
+      await page.getByRole("searchbox").fill("importer");
+      await page.getByText("3 pieces", { exact: true }).waitFor();
+      const categories = page.getByLabel("Category");
+      const names = await categories.locator("option").allTextContents();
+      expect(new Set(names.map((name) => name.toLowerCase())).size === names.length, `categories come twice: ${names}`);
+      await categories.selectOption("tops");
+      await page.getByText("3 pieces", { exact: true }).waitFor();
+      for (const { id } of [1, 2, 3].map((number) => piece(number))) await page.evaluate((id) => fetch(`/api/wardrobe/${id}`, { method: "DELETE" }), id);
+    });
+  },
+  async "sign in with a token that is not valid"(page) {
+    await aside(page, async (page) => {
+      // In development the service takes any token.
+      await page.route("**/api/jobs", (route) => (route.request().headers().authorization ? route.fulfill({ status: 401, json: { detail: "Invalid token." } }) : route.continue()));
+      await page.evaluate(() => sessionStorage.setItem("pluckit_token", "at-nothing"));
+      await page.reload();
+      for (let tries = 0; tries < 2; tries++) {
+        await page.getByText("That token is not valid, or no longer.").waitFor();
+        await page.getByLabel("Access token").fill("at-nothing-either");
+        const answer = page.waitForResponse((response) => response.url().endsWith("/api/jobs"));
+        await page.getByRole("button", { name: "Sign in" }).click();
+        expect((await answer).status() === 401, "the token is taken");
+      }
+      await page.getByText("That token is not valid, or no longer.").waitFor();
+    });
+  },
   async "vote in the feed"(page) {
     await open(page, "discover");
     const card = page.locator(".feed > li").nth(1);
@@ -334,6 +397,20 @@ const journeys = {
     await page.keyboard.press("Escape");
     for (const name of ["letters", "sources", "health"]) await open(page, name);
     await page.getByText("pluckit-processor").waitFor();
+  },
+  async "read why a source was not scraped"(page) {
+    await open(page, "sources");
+    const row = page.locator("tbody tr").filter({ hasText: "reddit-malefashionadvice" });
+    await row.getByRole("button", { name: "Scrape now" }).click();
+    await page.locator(".toast").filter({ hasText: "Scrape failed: The source could not be fetched." }).waitFor();
+    const reload = page.getByRole("button", { name: "Reload" });
+    const reason = row.getByText("The source could not be fetched.");
+    for (let tries = 0; tries < 60 && !(await reason.count()); tries++) {
+      await pause(500);
+      await reload.click();
+      await page.waitForFunction(() => !document.querySelector("[aria-busy]"));
+    }
+    expect(await reason.count(), "the source does not say why it was not scraped");
   },
   async "find a job that failed, and restart it"(page) {
     await open(page, "jobs");
@@ -400,6 +477,19 @@ const journeys = {
     await page.getByRole("cell", { name: "local-dev-user" }).waitFor();
   },
 };
+
+/** Does something in a tab of its own, where an answer may be an error, which the browser's console tells. */
+async function aside(page, work) {
+  const other = await page.context().newPage();
+  other.setDefaultTimeout(20_000);
+  await other.goto(base);
+  await other.locator("nav a").first().waitFor();
+  try {
+    await work(other);
+  } finally {
+    await other.close();
+  }
+}
 
 /** The part of the picture in the dialog that one sees through. */
 const seeThrough = (page) => page.evaluate(() => {

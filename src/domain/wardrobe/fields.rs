@@ -136,6 +136,31 @@ fn condition_schema() -> RefOr<Schema> {
 }
 
 impl ItemFields {
+    /// Whether no field was sent.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            tags,
+            colours,
+            brand,
+            category,
+            price,
+            notes,
+            estimated_market_value,
+            purchase_date,
+            care_info,
+            condition,
+            size,
+            aesthetic_tags,
+            is_wishlisted,
+        } = self;
+        let lists = [tags, care_info, aesthetic_tags];
+        let texts = [brand, category, notes, purchase_date, condition];
+        lists.iter().all(|list| list.is_none())
+            && texts.iter().all(|text| text.is_none())
+            && (colours.is_none() && price.is_none() && size.is_none())
+            && (estimated_market_value.is_none() && is_wishlisted.is_none())
+    }
+
     /// Checks the bounds and returns the fields as they are stored: without those that are cleared, lists and flags
     /// aside.
     ///

@@ -277,6 +277,13 @@ impl CreateItemRequest {
         self.id.as_deref()
     }
 
+    /// Whether it has no field of an item, apart from an id, which rows of other kinds have too.
+    pub fn is_empty(&self) -> bool {
+        let Self { id: _, image_url, date_added, wear_count, last_worn_at, wear_events, fields } = self;
+        let are_dates_missing = date_added.is_none() && last_worn_at.is_none();
+        fields.is_empty() && are_dates_missing && image_url.is_none() && wear_count.is_none() && wear_events.is_none()
+    }
+
     /// Checks the fields and returns the new item's document.
     ///
     /// # Errors

@@ -189,6 +189,9 @@ async fn create_item(
     TextJson(body): TextJson<Option<CreateItemRequest>>,
 ) -> Result<Response, ApiError> {
     let body = body.ok_or(BODY_REQUIRED)?;
+    if body.is_empty() {
+        return Err(ApiError::BadRequest("The body has no field of a wardrobe item."));
+    }
     let (id, may_exist) = match body.id().map(str::trim).filter(|id| !id.is_empty()) {
         Some(id) if is_valid_id(id) => (ItemId::from(id), false),
         Some(_) => {

@@ -198,12 +198,21 @@ async fn an_item_is_imported_once_and_makes_a_profile() {
     // The weekly digest walks profiles.
     let profiles = &app.state.data.profiles;
     assert!(profiles.find(&UserId::from("ada")).await.unwrap().is_some());
-    for blank in [json!({}), json!({"id": " "}), json!({"id": null})] {
+    for other in [
+        json!({}),
+        json!({"id": "nothing", "category": null}),
+        json!({"id": "wear-1", "userId": "ada", "itemId": "linen.shirt_1", "occurredAt": "2026-02-01T09:00:00Z"}),
+        json!({"id": "ada", "userId": "ada", "currencyCode": "EUR", "heightCm": 170}),
+    ] {
+        let refused = ada.post("/api/wardrobe", other).await.summary();
+        assert_eq!(refused, (400, refusal("The body has no field of a wardrobe item.")));
+    }
+    for blank in [json!({"tags": []}), json!({"id": " ", "category": "Tops"}), json!({"id": null, "wearCount": 0})] {
         let id = ada.post("/api/wardrobe", blank).await.json()["id"].as_str().unwrap().to_owned();
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     }
     for bad in ["a/b", "..", "drafts", "é", "a b", &"x".repeat(129)] {
-        assert_eq!(ada.post("/api/wardrobe", json!({"id": bad})).await.code(), 400, "{bad}");
+        assert_eq!(ada.post("/api/wardrobe", json!({"id": bad, "category": "Tops"})).await.code(), 400, "{bad}");
     }
     let null = ada.send(Method::POST, "/api/wardrobe", None, "null").await;
     assert_eq!(null.summary(), (400, refusal("Request body is required.")));
