@@ -5,8 +5,7 @@
 #   docker run --publish 7071:7071 --volume pluckit-data:/data --env AZURE_FUNCTIONS_ENVIRONMENT=Production \
 #       --env PLUCKIT_ALLOW_EMBEDDED=1 --env GOOGLE_CLIENT_ID=... pluckit
 #
-# NOT RUN: there was no Docker engine when it was written. The same binary was built and started in a plain Debian 12 root
-# (docs/operations.md, "The release").
+# NOT RUN: there was no Docker engine when it was written. The same binary was built and started in a plain Debian 12 root.
 
 # By tag, because the image's digest could not be looked up when this was written. Pin it before you publish an image:
 # docker buildx imagetools inspect rust:1.95-bookworm

@@ -52,6 +52,9 @@ pub(super) const QUEUE_FILE: &str = "queue.db";
 /// Directory of embedded blobs.
 pub(super) const BLOB_DIRECTORY: &str = "blobs";
 
+/// Directory in the data directory where a restore prepares what it puts there.
+pub(super) const RESTORING: &str = ".restoring";
+
 /// Path of the route that serves blobs.
 const MEDIA_PATH: [&str; 2] = ["api", "media"];
 
@@ -92,6 +95,7 @@ impl Backends {
     /// # Errors
     /// When a file cannot be opened or a setting is invalid.
     pub fn open(config: &Config, address: SocketAddr, telemetry: Telemetry) -> anyhow::Result<Self> {
+        check_restored(config)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let http = net::services()?;
         let blobs = open_blobs(config, &clock, address)?;
@@ -122,15 +126,57 @@ impl Backends {
     }
 }
 
+/// The back ends that the settings select, each with the reason if it cannot be opened. For `pluckit doctor`, which
+/// examines the others.
+pub struct EachBackend {
+    /// Document store.
+    pub store: anyhow::Result<Arc<dyn DocumentStore>>,
+    /// Job queue.
+    pub queue: anyhow::Result<Arc<dyn JobQueue>>,
+    /// Blob store.
+    pub blobs: anyhow::Result<Arc<dyn BlobStore>>,
+    /// Language model.
+    pub model: anyhow::Result<Arc<dyn Model>>,
+    /// Background remover.
+    pub segmenter: anyhow::Result<Arc<dyn Segmenter>>,
+    /// Clock.
+    pub clock: Arc<dyn Clock>,
+    /// HTTP client for configured services.
+    pub http: reqwest::Client,
+}
+
+impl EachBackend {
+    /// Opens what can be opened. With a `hindrance`, that is the reason why nothing in the data directory is opened.
+    ///
+    /// # Errors
+    /// When the system has no HTTP client.
+    pub fn open(config: &Config, address: SocketAddr, hindrance: Option<&str>) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let http = net::services()?;
+        let unhindered = |is_embedded: bool| match hindrance {
+            Some(hindrance) if is_embedded => Err(anyhow::anyhow!("{hindrance}")),
+            Some(_) | None => Ok(()),
+        };
+        let store = unhindered(matches!(config.documents, Documents::Embedded { .. }))
+            .and_then(|()| open_store(config, &clock, &Metrics::off()));
+        let queue = unhindered(config.storage.queues.is_none()).and_then(|()| Ok(open_queue(config, &clock)?.0));
+        let blobs = unhindered(config.storage.blobs.is_none()).and_then(|()| open_blobs(config, &clock, address));
+        let model = open_model(config, &http, &clock);
+        let segmenter = open_segmenter(config, &http, &Arc::new(PixelPool::default()));
+        Ok(Self { store, queue, blobs, model, segmenter, clock, http })
+    }
+}
+
 /// Opens the document store, for commands that use it directly.
 ///
 /// # Errors
-/// When its file cannot be opened.
+/// When its file cannot be opened, or a restore into the data directory was cut off.
 pub fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<dyn DocumentStore>> {
+    check_restored(config)?;
     Ok(match &config.documents {
         Documents::Embedded { directory, .. } => Arc::new(open_embedded(directory, clock)?),
         Documents::Cosmos(cosmos) => Arc::new(CosmosStore::new(cosmos.clone(), identity(config)).watched(metrics)),
@@ -151,7 +197,30 @@ pub fn has_no_store(config: &Config) -> bool {
     matches!(&config.documents, Documents::Embedded { directory, .. } if !directory.join(STORE_FILE).exists())
 }
 
-fn check_exists(config: &Config) -> anyhow::Result<()> {
+/// Whether a restore into the data directory was cut off: documents come last.
+pub(super) fn is_half_restored(config: &Config) -> bool {
+    has_no_store(config) && config.data_directory.join(RESTORING).exists()
+}
+
+/// Checks that the data directory is not the beginning of a restore, which would start as an empty store.
+///
+/// # Errors
+/// When it is.
+pub fn check_restored(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !is_half_restored(config),
+        "a restore into {} was cut off: run `pluckit restore` again, or delete {} to start without it",
+        config.data_directory.display(),
+        config.data_directory.join(RESTORING).display()
+    );
+    Ok(())
+}
+
+/// Checks that there is a store, for commands that create none.
+///
+/// # Errors
+/// When the embedded store is selected and has no file yet.
+pub fn check_exists(config: &Config) -> anyhow::Result<()> {
     anyhow::ensure!(
         !has_no_store(config),
         "there is no store in {}: start the service, import a wardrobe, or name another directory (--data-dir)",

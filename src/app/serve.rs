@@ -78,7 +78,7 @@ pub fn look_for_damage(app: &AppState) {
 }
 
 /// Serves requests until the process is signalled (SIGTERM, SIGINT or SIGHUP), then lets open streams finish for a
-/// limited time and ends the rest.
+/// limited time, or until Ctrl-C (SIGINT) is pressed again, and ends the rest.
 ///
 /// # Errors
 /// When signal handlers cannot be installed.
@@ -122,6 +122,8 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
             () = shutdown.cancelled() => break,
         }
     }
+    // Counts signals from now on: not the one that was just received.
+    let mut again = signal(SignalKind::interrupt())?;
     drop(listener);
     info!(streams = connections.count(), grace_s = GRACE.as_secs(), "stopping");
     shutdown.cancel();
@@ -130,10 +132,21 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
         connections.shutdown().await;
         tasks.wait().await;
     });
-    if tokio::time::timeout(GRACE, &mut drained).await.is_err() {
+    let drained_in_time = tokio::select! {
+        () = &mut drained => true,
+        () = tokio::time::sleep(GRACE) => {
+            warn!("streams still open after the grace period");
+            false
+        }
+        _ = again.recv() => {
+            info!("told again to stop: open streams end now");
+            false
+        }
+    };
+    if !drained_in_time {
         ending.cancel();
         let all_ended = tokio::time::timeout(FAREWELL, drained).await.is_ok();
-        warn!(all_ended, "streams still open after the grace period");
+        info!(all_ended, "open streams were ended");
     }
     telemetry.shut_down(FLUSH_LIMIT).await;
     Ok(())

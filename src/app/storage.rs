@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::backends::{BLOB_DIRECTORY, QUEUE_FILE, STORE_FILE, identity, open_embedded, open_storage, open_store};
+use super::backends::{
+    BLOB_DIRECTORY, QUEUE_FILE, STORE_FILE, check_restored, identity, open_embedded, open_storage, open_store,
+};
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
 use crate::data::Data;
@@ -45,6 +47,7 @@ pub async fn prepare_storage(config: &Config) -> Vec<(&'static str, anyhow::Resu
 }
 
 async fn prepare_documents(config: &Config) -> anyhow::Result<Vec<Preparation>> {
+    check_restored(config)?;
     let mut done = prepare_containers(config).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let data = Data::new(open_store(config, &clock, &Metrics::off())?);

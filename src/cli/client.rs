@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -166,8 +166,14 @@ impl Service {
                 break;
             }
         }
-        bail!("{} ({})", detail(&body).unwrap_or_else(|| "the service refused".to_owned()), status.as_u16())
+        // Every refusal of PluckIt has its reason.
+        bail!("{} ({})", detail(&body).unwrap_or_else(|| foreign(self.address())), status.as_u16())
     }
+}
+
+/// Says that another program than PluckIt answered.
+pub fn foreign(address: &str) -> String {
+    format!("the answer of {address} is not PluckIt's: is that the address of the service (--url)?")
 }
 
 /// Reads the JSON of an answer.
@@ -175,8 +181,9 @@ impl Service {
 /// # Errors
 /// When the answer is truncated or something else.
 pub async fn read<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {
+    let address = response.url().origin().ascii_serialization();
     let body = response.bytes().await.context("the answer broke off")?;
-    serde_json::from_slice(&body).context("the service's answer cannot be read")
+    serde_json::from_slice(&body).map_err(|_| anyhow!(foreign(&address)))
 }
 
 /// Builds a path below `base`; the steps are escaped.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::block_on;
-use super::client::{Service, parse_url, read};
+use super::client::{Service, foreign, parse_url, read};
 use super::output::say;
 use crate::config::read_port;
 
@@ -64,5 +64,5 @@ async fn ask(service: &Service, ready: bool) -> anyhow::Result<(bool, Health)> {
     if status.is_success() || status == StatusCode::SERVICE_UNAVAILABLE && ready {
         return Ok((status.is_success(), read(response).await?));
     }
-    anyhow::bail!("{} answers {}", service.address(), status.as_u16())
+    anyhow::bail!("{} ({})", foreign(service.address()), status.as_u16())
 }

@@ -1,5 +1,5 @@
 //! `pluckit mcp`: serves the wardrobe of a data directory to an assistant on this machine, over standard input and
-//! output.
+//! output. Messages for people go to standard error, which assistants keep in a log.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::demo;
 use super::output::{complain, is_terminal};
-use super::{UserArguments, block_on};
+use super::{UserArguments, block_on, documents};
 use crate::app::{self, Backends};
 use crate::mcp::{Server, pipes};
 use crate::model::api_token::{Scope, Scopes};
@@ -19,12 +19,15 @@ use crate::workers::{functions, pump};
 /// Time limit of work in progress after the assistant has disconnected.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Answer to an assistant that requests a change nevertheless.
+const READ_ONLY: &str = "This server was started with --read-only and changes nothing.";
+
 /// Flags of `mcp`.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
     user_arguments: UserArguments,
-    /// Offer no tool that changes something
+    /// Offer no tool that changes something, and create no store
     #[arg(long)]
     read_only: bool,
 }
@@ -32,6 +35,9 @@ pub struct Arguments {
 /// Answers messages until standard input ends.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (config, user) = arguments.user_arguments.settings()?;
+    if arguments.read_only {
+        app::check_exists(&config)?;
+    }
     if is_terminal() {
         complain(
             "waiting for messages of the Model Context Protocol on standard input; docs/mcp.md says who sends them",
@@ -43,10 +49,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port));
         let backends = Backends::open(&config, address, Telemetry::off())?;
         let app = app::state(config, backends);
-        demo::load(&app).await;
+        let has_demo_now = !arguments.read_only && demo::load(&app).await;
+        let demo = if has_demo_now { ": there was none, so the demo was loaded" } else { "" };
+        complain(&format!("the wardrobe of {user}, {}{demo}", documents(&app.config)));
         // Run the pump, so that an added picture becomes a piece even if no service runs on this directory.
         pump::start(&app, functions(app.config.wardrobe_api.is_on), &pump::Options::from_config(&app.config));
-        let server = Server::new(app.clone(), user, scopes);
+        let server = Server::new(app.clone(), user, scopes).refusing(READ_ONLY);
         pipes::serve(&server, tokio::io::stdin(), tokio::io::stdout()).await?;
         app.shutdown.cancel();
         app.tasks.close();

@@ -27,16 +27,18 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app;
 use crate::base::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Documents, masked_url};
 use crate::domain::transfer;
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
@@ -156,6 +158,9 @@ pub(crate) type Flags = BTreeMap<&'static str, String>;
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
+    if let Err(error) = outlive_file_limit() {
+        complain(&format!("a file that grows beyond its limit (ulimit -f) will end this process: {error}"));
+    }
     let command = line.command.unwrap_or(Command::Serve(line.serve));
     let outcome = match command {
         Command::Serve(arguments) => serve::run(&arguments),
@@ -192,13 +197,30 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Reads the settings; `flags` take precedence over everything else. Warns about misspelt names.
+/// Has a write beyond the largest size of a file (`ulimit -f`) fail like one on a full disk. Unless somebody handles its
+/// signal, that ends the process.
+fn outlive_file_limit() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    // The handler stays for the life of the process, also when nobody listens.
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+}
+
+/// Reads the settings; `flags` take precedence over everything else. Warns about what was ignored.
 fn settings(flags: &Flags) -> anyhow::Result<Config> {
     let config = Config::load(flags)?;
-    for unknown_name in &config.unknown_names {
-        complain(&format!("warning: {unknown_name}"));
+    for warning in &config.warnings {
+        complain(&format!("warning: {warning}"));
     }
     Ok(config)
+}
+
+/// Says which document store is used.
+fn documents(config: &Config) -> String {
+    match &config.documents {
+        Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),
+        Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", masked_url(cosmos.endpoint.as_str())),
+    }
 }
 
 /// Runs a future to completion on a new runtime.

@@ -10,9 +10,9 @@ use clap::Args;
 
 use super::demo;
 use super::output::{self, output};
-use super::{Flags, block_on, settings};
+use super::{Flags, block_on, documents, settings};
 use crate::app::{self, Backends};
-use crate::config::{Config, Documents, Environment, masked_url};
+use crate::config::{self, Config, Environment, masked_url};
 use crate::http::web_client;
 use crate::llm::Purpose;
 use crate::net;
@@ -95,11 +95,11 @@ fn check_client(config: &Config) -> anyhow::Result<()> {
 
 /// Shows address and back ends: as a banner on a terminal, else in the log.
 fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) {
-    let documents = match &config.documents {
-        Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),
-        Documents::Cosmos(cosmos) => format!("Cosmos DB at {}", masked_url(cosmos.endpoint.as_str())),
-    };
+    let documents = documents(config);
     let development = config.environment == Environment::Development;
+    if !development && config.identity.google_client_ids.is_empty() {
+        tracing::warn!("{}: set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS", config::NO_SIGN_IN);
+    }
     tracing::info!(%address, documents, model, segmenter, development, "listening");
     if config.server.under_functions_host || !output::is_terminal() {
         return;

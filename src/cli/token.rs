@@ -78,8 +78,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 let scopes = if scope.is_empty() { Scopes::ALL } else { Scopes::only(scope) };
                 match tokens.create(&user, &name, expires_in_days, scopes).await? {
                     Some(NewToken { token, secret }) => {
-                        writeln!(out, "{secret}")?;
                         tell(&format!("token {} of {user} expires at {}", token.id, token.expires_at));
+                        if let Err(error) = writeln!(out, "{secret}").and_then(|()| out.flush()) {
+                            // Nobody has the token, and it cannot be shown again.
+                            let command = format!("pluckit token delete {} --user {user}", token.id);
+                            bail!("the token exists, but could not be written ({error}): revoke it with `{command}`");
+                        }
                     }
                     None => bail!("{user} has {MOST_TOKENS} tokens: delete one first"),
                 }

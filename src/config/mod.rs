@@ -32,7 +32,7 @@ mod workers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde_json::Value;
 
 pub use self::chat_runs::ChatRuns;
 pub use self::digest::Digest;
@@ -46,7 +46,6 @@ pub use self::media::{CutoutModel, Media, Segmentation, ServiceCredential};
 pub use self::model::ModelServer;
 use self::model::read_prices;
 pub use self::moods::Moods;
-pub use self::names::UnknownName;
 use self::names::unknown_name;
 pub use self::origins::AllowedOrigins;
 pub use self::queues::{POISON_SUFFIX, QueueNames, Queues};
@@ -62,6 +61,9 @@ pub use self::telemetry::{Langfuse, LogFormat, Scraping, Telemetry};
 pub use self::wardrobe::WardrobeApi;
 pub use self::workers::{Operations, Workers};
 use crate::model::prices::Prices;
+
+/// What operators are told of a production service without an OAuth client.
+pub const NO_SIGN_IN: &str = "nobody can sign in with Google: no OAuth client is known";
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -114,8 +116,8 @@ pub struct Config {
     pub log_filter: String,
     /// Every setting with value and source, in reading order.
     pub effective: Vec<Effective>,
-    /// Names in the environment that look like settings but are not.
-    pub unknown_names: Vec<UnknownName>,
+    /// What was ignored: names that look like settings but are not, and a settings file without settings.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -196,7 +198,7 @@ impl Config {
             telemetry,
             log_filter,
             effective,
-            unknown_names: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 
@@ -219,8 +221,11 @@ impl Config {
             Some(name) => name.eq_ignore_ascii_case("development"),
             None => environment("FUNCTIONS_CUSTOMHANDLER_PORT").is_none(),
         };
-        let file = if may_be_development { read_local_settings(Path::new("local.settings.json"))? } else { None };
-        let file = file.unwrap_or_default();
+        let (file, ignored) = if may_be_development {
+            read_local_settings(Path::new("local.settings.json"))?
+        } else {
+            (BTreeMap::new(), None)
+        };
         let given = |name: &str| {
             let values = [
                 (flags.get(name).cloned(), Source::CommandLine),
@@ -235,7 +240,8 @@ impl Config {
         }
         let known: Vec<&'static str> = config.effective.iter().map(|setting| setting.name).collect();
         let names: BTreeSet<String> = in_environment.chain(file.keys().cloned()).collect();
-        config.unknown_names = names.iter().filter_map(|name| unknown_name(name, &known)).collect();
+        let unknown_names = names.iter().filter_map(|name| unknown_name(name, &known));
+        config.warnings = ignored.into_iter().chain(unknown_names.map(|unknown| unknown.to_string())).collect();
         Ok(config)
     }
 }
@@ -267,23 +273,29 @@ fn read_data_directory(reader: &mut Reader<'_>) -> PathBuf {
     PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"))
 }
 
-fn read_local_settings(path: &Path) -> Result<Option<BTreeMap<String, String>>, Error> {
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(rename = "Values", default)]
-        values: BTreeMap<String, String>,
-    }
+/// Reads the values of a settings file, and a warning if it has none.
+fn read_local_settings(path: &Path) -> Result<(BTreeMap<String, String>, Option<String>), Error> {
     let fault = |reason: String| Error::File { path: path.display().to_string(), reason };
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let mut file: File = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-                .map_err(|error| fault(format!("{:?} error at line {}", error.classify(), error.line())))?;
-            file.values.retain(|_, value| !value.trim().is_empty());
-            Ok(Some(file.values))
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((BTreeMap::new(), None)),
+        Err(error) => return Err(fault(error.to_string())),
+    };
+    let file: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+        .map_err(|error| fault(format!("{:?} error at line {}", error.classify(), error.line())))?;
+    let Some(values) = file.get("Values") else {
+        let ignored = format!("{} is ignored: it has no object \"Values\"", path.display());
+        return Ok((BTreeMap::new(), Some(ignored)));
+    };
+    let values = values.as_object().ok_or_else(|| fault("\"Values\" must be an object".to_owned()))?;
+    let mut found = BTreeMap::new();
+    for (name, value) in values {
+        let value = value.as_str().ok_or_else(|| fault(format!("the value of {name} must be a text in quotes")))?;
+        if !value.trim().is_empty() {
+            found.insert(name.clone(), value.to_owned());
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault(error.to_string())),
     }
+    Ok((found, None))
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Server {
     app: AppState,
     user: UserId,
     scopes: Scopes,
+    /// What a caller who may only read is told.
+    refusal: &'static str,
 }
 
 /// What became of a message.
@@ -67,7 +69,12 @@ impl Outcome {
 impl Server {
     /// Creates a server that acts for `user`, within these scopes.
     pub fn new(app: AppState, user: UserId, scopes: Scopes) -> Self {
-        Self { app, user, scopes }
+        Self { app, user, scopes, refusal: "This API token may only read." }
+    }
+
+    /// Answers with these words who may only read and asks for a change.
+    pub fn refusing(self, refusal: &'static str) -> Self {
+        Self { refusal, ..self }
     }
 
     fn may_change(&self) -> bool {

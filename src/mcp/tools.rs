@@ -11,8 +11,6 @@ use crate::domain::quota::{Caller, Exceeded};
 use crate::llm::CallContext;
 use crate::telemetry::observe::Subject;
 
-const READ_ONLY: &str = "This API token may only read.";
-
 impl Server {
     /// Lists the tools that the caller may use.
     pub(super) fn listed_tools(&self) -> Vec<Value> {
@@ -45,7 +43,7 @@ impl Server {
 
     async fn run(&self, tool: &dyn Tool, traits: &Traits, arguments: &str) -> ToolOutput {
         if !self.may_call(traits) {
-            return ToolOutput::error(READ_ONLY);
+            return ToolOutput::error(self.refusal);
         }
         if let Some(kind) = traits.quota
             && let Err(exceeded) = self.app.limits.count(kind, &Caller::User(self.user.clone()))

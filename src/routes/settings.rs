@@ -57,6 +57,6 @@ async fn list_settings(State(app): State<AppState>) -> AppJson<ListSettingsRespo
             Environment::Production => "production",
         },
         settings: settings.collect(),
-        warnings: app.config.unknown_names.iter().map(ToString::to_string).collect(),
+        warnings: app.config.warnings.clone(),
     })
 }

@@ -1,8 +1,8 @@
 //! Operations on whole database files: hot copies, integrity checks, deletion unless in use.
 
 use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -10,6 +10,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::error::{Error, Result};
 use super::place::{first_damage, set_up};
 use crate::base::private_files;
+
+/// Length of a database file's header.
+const HEADER_BYTES: u64 = 100;
 
 /// Functions that a kind of file needs.
 type Connect = fn(&Connection) -> rusqlite::Result<()>;
@@ -50,6 +53,31 @@ fn open(path: &Path, connect: Connect) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     set_up(&connection, connect)?;
     Ok(connection)
+}
+
+/// Returns the paths of the files that SQLite keeps beside an open database: its write-ahead log and the log's index.
+pub fn logs(path: &Path) -> [PathBuf; 2] {
+    ["-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
+}
+
+/// Whether the file is one that a service has opened: [`copy`] writes files without a write-ahead log. `false` if there is
+/// no such file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn keeps_a_log(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(HEADER_BYTES).read_to_end(&mut header)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // The versions that are needed to write and to read the file: https://www.sqlite.org/fileformat.html
+    Ok(header.get(18..20).is_some_and(|versions| versions == [2, 2]))
 }
 
 /// Deletes a file and its log, unless another process has it open. Returns whether it is gone.

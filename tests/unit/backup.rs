@@ -184,7 +184,7 @@ fn nothing_is_overwritten_and_nothing_damaged_restored() {
     bytes[middle..middle + 8192].fill(0xff);
     fs::write(&file, bytes).unwrap();
     assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("pluckit.db is damaged"));
-    assert!(!run.join("elsewhere/pluckit.db").exists());
+    assert_eq!(fs::read_dir(run.join("elsewhere")).unwrap().count(), 0, "nothing of a damaged backup is left");
 
     let production = bare(Path::new(BINARY), run)
         .args(["reset", "--demo", "--yes"])
@@ -192,6 +192,152 @@ fn nothing_is_overwritten_and_nothing_damaged_restored() {
         .output()
         .unwrap();
     assert!(!production.status.success() && run.join("data/pluckit.db").exists());
+}
+
+#[test]
+fn only_empty_directories_and_earlier_backups_are_written_to() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes", "--data-dir", "data"]);
+    succeed(run, &["storage", "init", "--data-dir", "other"]);
+    fs::create_dir_all(run.join("photos/blobs")).unwrap();
+    fs::write(run.join("photos/blobs/holiday.jpg"), "not yours").unwrap();
+    std::os::unix::fs::symlink(run.join("data"), run.join("link")).unwrap();
+    let before = files(run);
+    for target in ["data", "data/", "link", "data/inside", "nowhere/../data", "data/blobs", ".", "/"] {
+        let told = refusal(run, &["backup", "--data-dir", "data", target]);
+        assert!(told.contains("the service's own data"), "{target}: {told}");
+    }
+    for target in ["other", "photos", "photos/blobs"] {
+        let told = refusal(run, &["backup", "--data-dir", "data", target]);
+        assert!(told.contains("other files than those of a backup"), "{target}: {told}");
+    }
+    assert!(files(run) == before, "nothing is touched");
+
+    // One that was cut off is continued, one that was used as a data directory is not.
+    succeed(run, &["backup", "--data-dir", "data", "to"]);
+    fs::remove_file(run.join("to/backup.json")).unwrap();
+    assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("no complete backup"));
+    let told = succeed(run, &["backup", "--data-dir", "data", "to"]);
+    assert!(told.contains("(0 copied, 0 removed)"), "{told}");
+    succeed(run, &["token", "create", "x", "--data-dir", "to"]);
+    let before = files(&run.join("to"));
+    let told = refusal(run, &["backup", "--data-dir", "data", "to"]);
+    assert!(told.contains("was used as a data directory"), "{told}");
+    assert!(files(&run.join("to")) == before, "nothing is touched");
+}
+
+#[test]
+fn a_backup_without_all_its_blobs_is_not_restored() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes"]);
+    succeed(run, &["backup", "to"]);
+    let (elsewhere, blobs) = (run.join("elsewhere"), run.join("to/blobs"));
+    let refused = |expected: &str| {
+        let told = refusal(run, &["restore", "--data-dir", "elsewhere", "to"]);
+        assert!(told.contains(expected), "{told}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "nothing of it is left");
+        let told = refusal(run, &["export", "--data-dir", "elsewhere"]);
+        assert!(told.contains("there is no store in elsewhere"), "{told}");
+    };
+    let name = files(&blobs).into_keys().find(|name| name.ends_with(".webp")).unwrap();
+    let (blob, content) = (blobs.join(&name), fs::read(blobs.join(&name)).unwrap());
+    fs::remove_file(&blob).unwrap();
+    refused(&format!("{name} is missing"));
+    for damaged in [&content[..content.len() / 2], &[content.as_slice(), b"x"].concat(), &vec![0; content.len()]] {
+        fs::write(&blob, damaged).unwrap();
+        refused(&format!("{name} is damaged"));
+    }
+    fs::write(&blob, &content).unwrap();
+    let list = files(&run.join("to")).into_keys().find(|name| name.ends_with(".jsonl")).unwrap();
+    let lines = fs::read_to_string(run.join("to").join(&list)).unwrap();
+    fs::write(run.join("to").join(&list), lines.replace("sha256", "sha1")).unwrap();
+    refused(&format!("{list} is damaged"));
+
+    // Versions before wrote no list: there is only the number.
+    fs::remove_file(run.join("to").join(list)).unwrap();
+    let manifest = run.join("to/backup.json");
+    let mut older: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
+    assert!(older.as_object_mut().unwrap().remove("blobList").is_some());
+    fs::write(&manifest, older.to_string()).unwrap();
+    fs::remove_file(&blob).unwrap();
+    refused("blobs of ");
+    fs::write(&blob, &content).unwrap();
+    succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
+    assert_eq!(files(&elsewhere.join("blobs")), files(&blobs));
+
+    // The next backup lists what is there, and replaces what has changed since.
+    let changed = run.join("data/blobs").join(&name);
+    fs::remove_file(&changed).unwrap();
+    fs::write(&changed, "changed").unwrap();
+    // The time of the damaged one, too, was not the source's.
+    let told = succeed(run, &["backup", "to"]);
+    assert!(told.contains("(1 copied, 0 removed)"), "{told}");
+    fs::remove_dir_all(&elsewhere).unwrap();
+    succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
+    assert_eq!(fs::read(elsewhere.join("blobs").join(&name)).unwrap(), b"changed");
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_no_store() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes"]);
+    succeed(run, &["backup", "to"]);
+    // The blobs are in their place, the documents not yet.
+    fs::create_dir_all(run.join("half/.restoring")).unwrap();
+    fs::create_dir_all(run.join("half/blobs/archive")).unwrap();
+    fs::write(run.join("half/blobs/archive/old.txt"), "of the first try").unwrap();
+    for arguments in [&["serve", "--port", "0"][..], &["mcp"], &["token", "create", "x"], &["storage", "init"]] {
+        let told = refusal(run, &[arguments, &["--data-dir", "half"]].concat());
+        assert!(told.contains("a restore into half was cut off"), "{arguments:?}: {told}");
+    }
+    let doctor = pluckit(run, &["doctor", "--data-dir", "half"]);
+    assert!(!doctor.status.success() && String::from_utf8_lossy(&doctor.stdout).contains("half was cut off"));
+    assert!(!run.join("half/pluckit.db").exists() && !run.join("half/queue.db").exists());
+    fs::rename(run.join("to/pluckit.db"), run.join("aside")).unwrap();
+    refusal(run, &["restore", "--data-dir", "half", "to"]);
+    assert!(run.join("half/.restoring").exists(), "it is still no store");
+    fs::rename(run.join("aside"), run.join("to/pluckit.db")).unwrap();
+    succeed(run, &["restore", "--data-dir", "half", "to"]);
+    assert_eq!(files(&run.join("half/blobs")), files(&run.join("to/blobs")));
+    assert!(!run.join("half/.restoring").exists());
+
+    // The log of a store that was deleted would be read as that of the restored one.
+    fs::create_dir(run.join("log")).unwrap();
+    fs::write(run.join("log/pluckit.db-wal"), "x").unwrap();
+    let told = refusal(run, &["restore", "--data-dir", "log", "to"]);
+    assert!(told.contains("pluckit.db-wal is there already"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_size_of_a_file_is_an_error_and_no_end() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes"]);
+    let mut command = bare("/bin/sh", run);
+    command.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\"", BINARY, "backup", "to"]);
+    let output = command.env("PLUCKIT_ALLOW_INSECURE_DEV", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{:?}", output.status);
+    assert!(!run.join("to/backup.json").exists());
+
+    // The demo does not find room, and the service runs all the same.
+    let launch = Launch::development(BINARY).through(&["/bin/sh", "-c", "ulimit -f 1200; exec \"$0\" \"$@\""]);
+    let (mut service, address) = launch.start();
+    let http = net::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let item = json!({"category": "Tops", "notes": "x".repeat(1_000)});
+    let mut refused = None;
+    for _ in 0..400 {
+        let answer = http.post(format!("http://{address}/api/wardrobe")).json(&item).send().await.unwrap();
+        if answer.status() != 201 {
+            refused = Some(answer.status().as_u16());
+            break;
+        }
+    }
+    assert_eq!(refused, Some(503));
+    assert_eq!(http.get(format!("http://{address}/api/health")).send().await.unwrap().status(), 200);
+    assert!(service.is_running());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -572,6 +572,67 @@ fn a_service_that_is_not_there_is_named() {
     );
 }
 
+/// Answers every request with a page, as a service does that is not PluckIt.
+fn another_service(status: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let page = "<html>Welcome</html>";
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
+        page.len()
+    );
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the head is complete");
+            }
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            stream.get_ref().shutdown(Shutdown::Write).unwrap();
+            // Closing with something unread would discard the answer.
+            drop(stream.read_to_end(&mut Vec::new()));
+        }
+    });
+    url
+}
+
+#[test]
+fn another_service_is_told_from_pluckit() {
+    let place = Place::new();
+    for (status, code) in [("200 OK", ""), ("404 Not Found", " (404)")] {
+        let url = another_service(status);
+        for arguments in [&["chat", "Hello"][..], &["chat", "--resume"], &["health"], &["jobs"], &["dead-letters"]] {
+            let done = place.run(&[arguments, &["--url", &url]].concat());
+            let expected = format!(
+                "pluckit: the answer of {url} is not PluckIt's: is that the address of the service (--url)?{code}\n"
+            );
+            assert_eq!((done.code, done.error), (Some(1), expected), "{status} {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn an_assistant_is_told_what_it_works_on() {
+    let place = Place::new();
+    let begin = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let first = place.run_with_input(&["mcp", "--data-dir", "typo"], &format!("{begin}\n"));
+    let told = "pluckit: the wardrobe of local-dev-user, SQLite in typo: there was none, so the demo was loaded\n";
+    assert_eq!((first.code, first.error.as_str()), (Some(0), told));
+    let change = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+        "name": "log_wear", "arguments": { "item_id": "coat", "idempotency_key": "a" },
+    } });
+    let again = place.run_with_input(&["mcp", "--data-dir", "typo", "--read-only"], &format!("{change}\n"));
+    assert_eq!(
+        (again.code, again.error.as_str()),
+        (Some(0), &*told.replace(": there was none, so the demo was loaded", ""))
+    );
+    let answer: Value = serde_json::from_str(&again.out).unwrap();
+    let refused = "This server was started with --read-only and changes nothing.";
+    assert_eq!(answer["result"]["content"][0]["text"], json!({ "error": refused }).to_string(), "{answer}");
+}
+
 // --- What is printed ------------------------------------------------------------------------------------------------
 
 #[test]
@@ -608,6 +669,15 @@ fn a_full_disk_is_a_fault() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
+    // What was made and cannot be shown can be ended.
+    let mut command = place.command(&["token", "create", "x"]);
+    command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let (_, id) = told.split_once("revoke it with `pluckit token delete ").expect(&told);
+    let id = id.split(' ').next().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(place.run(&["token", "delete", id]).code, Some(0), "{told}");
 }
 
 #[test]

@@ -453,4 +453,24 @@ fn unreadable_local_settings_stop_the_start_without_showing_them() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.starts_with("pluckit: local.settings.json cannot be read: "), "{message}");
     assert!(message.contains("line 2") && !message.contains("s3cr3t"), "{message}");
+    for (values, fault) in [
+        (r#"{"PORT": 7578}"#, "the value of PORT must be a text in quotes"),
+        (r#"{"A": "b", "COSMOS_DB_KEY": null}"#, "the value of COSMOS_DB_KEY must be a text in quotes"),
+        ("[]", "\"Values\" must be an object"),
+    ] {
+        let output = run(&["config"], &[], &format!("{{\"Values\": {values}}}"));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(message, format!("pluckit: local.settings.json cannot be read: {fault}\n"), "{values}");
+        assert_eq!(output.status.code(), Some(1), "{values}");
+    }
+}
+
+#[test]
+fn local_settings_without_values_are_told() {
+    for file in ["{}", "[]", r#"{"PORT": "8001"}"#] {
+        let output = run(&["config", "--json"], &[], file);
+        let warning = "pluckit: warning: local.settings.json is ignored: it has no object \"Values\"\n";
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), warning, "{file}");
+        assert!(output.status.success(), "{file}");
+    }
 }

@@ -1,6 +1,7 @@
 //! `pluckit doctor` on a healthy, a partly broken and a dead deployment, with the real binary.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::Output;
 
 use axum::Router;
@@ -93,6 +94,53 @@ async fn everything_that_is_dead_is_named_with_what_to_do() {
     }
     let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(!all.contains("c2VjcmV0LWtleS12YWx1ZQ"), "no key is shown");
+}
+
+#[test]
+fn damage_is_found_and_does_not_end_the_examination() {
+    let launch = Launch::development(BINARY);
+    let made = launch.command().args(["reset", "--demo", "--yes"]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let file = launch.store_file();
+    let whole = fs::read(&file).unwrap();
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 8192].fill(0xff);
+    fs::write(&file, &bytes).unwrap();
+    let (is_well, reports, output) = run(&launch);
+    assert!(!is_well);
+    assert!(reports["documents"].iter().any(|(_, found)| found.starts_with("damage found: ")), "{reports:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("restore a backup"));
+    for check in ["queues", "blobs"] {
+        assert_eq!(verdicts(&reports, check), ["good"], "{check}: {reports:?}");
+    }
+
+    // What cannot be opened is one fault of many checks.
+    bytes[..4096].fill(0xff);
+    fs::write(&file, &bytes).unwrap();
+    fs::write(file.with_file_name("queue.db"), "no database, either").unwrap();
+    let launch = launch.setting("CUTOUT_MODEL", "/nowhere/u2netp.onnx");
+    let (is_well, reports, output) = run(&launch);
+    assert!(!is_well);
+    for check in ["documents", "queues", "cut-outs"] {
+        assert_eq!(verdicts(&reports, check), ["fault"], "{check}: {reports:?}");
+    }
+    assert_eq!(verdicts(&reports, "blobs"), ["good"], "{reports:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("look at PLUCKIT_DATA_DIR") && !told.contains("look at StorageQueue"), "{told}");
+    assert!(told.contains("look at CUTOUT_MODEL"), "{told}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_found_before_the_first_start() {
+    // Nobody can create files there, not even root.
+    let launch = Launch::development(BINARY).setting("PLUCKIT_DATA_DIR", "/proc/pluckit");
+    let (is_well, reports, _) = run(&launch);
+    assert!(!is_well);
+    for check in ["documents", "queues", "blobs"] {
+        assert_eq!(verdicts(&reports, check), ["fault"], "{check}: {reports:?}");
+    }
+    assert_eq!(verdicts(&reports, "certificates"), ["good"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

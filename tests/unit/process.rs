@@ -376,6 +376,32 @@ async fn a_stalled_stream_is_told_after_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_interrupts_twice_does_not_wait() {
+    let server = ModelServer::start().await;
+    server.push(Kind::Stream, Scripted::Steps(vec![model::text("Wear "), Step::Stall]));
+    let (mut service, address) = with_model_only(&server).start();
+    let (response, mut stream) = begin_turn(&Client::new(address)).await;
+    service.signal("INT");
+    wait_until_refused(address);
+    assert!(service.is_running());
+    let begin = Instant::now();
+    service.signal("INT");
+    assert_eq!(service.wait(SOON).code(), Some(0));
+    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    stream.push_str(&response.text().await.expect("the answer ends as every answer"));
+    assert_eq!(kinds(&events(&stream)), ["token", "error", "done"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_to_which_nobody_can_sign_in_is_told() {
+    let text = "nobody can sign in with Google: no OAuth client is known";
+    let (service, _) = Launch::production(BINARY).start();
+    assert_eq!(service.log().matches(text).count(), 1, "{}", service.log());
+    let (service, _) = Launch::production(BINARY).setting("GOOGLE_CLIENT_ID", "x.apps.googleusercontent.com").start();
+    assert!(!service.log().contains(text));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_told_to_ignore_hangups_goes_on() {
     let launch = Launch::development(BINARY).through(&["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]);
     let (mut service, address) = launch.start();

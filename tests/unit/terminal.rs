@@ -147,6 +147,7 @@ fn commands_that_read_create_no_store() {
             "pluckit: there is no store in ./data: start the service, import a wardrobe, or name another",
         ),
         (&["export"], 1, "pluckit: there is no store in ./data"),
+        (&["mcp", "--read-only"], 1, "pluckit: there is no store in ./data"),
         (
             &["export", "--output", "all.json", "--data-dir", "/nowhere/data"],
             1,

@@ -9,6 +9,7 @@ use std::thread;
 
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::output::complain;
@@ -37,6 +38,9 @@ impl Prompt {
         {
             complain(&format!("the history {} cannot be read: {error}", file.display()));
         }
+        // The editor replaces the handler of Ctrl-C while it reads a line, and puts back what was there before. That must not
+        // be the default, which ends the program: the first signal handler of this kind that tokio installs stays.
+        drop(signal(SignalKind::interrupt())?);
         let (asks, asked) = blocking::channel();
         let (sender, lines) = mpsc::unbounded_channel();
         thread::spawn(move || {
@@ -60,6 +64,7 @@ impl Prompt {
     /// # Errors
     /// When the terminal cannot be read.
     pub async fn read(&mut self) -> anyhow::Result<Option<String>> {
+        let mut interrupts = signal(SignalKind::interrupt())?;
         // If the thread has ended, its result channel reports that.
         if self.asks.send(()).is_err() {
             return Ok(None);
@@ -67,10 +72,7 @@ impl Prompt {
         let line = tokio::select! {
             line = self.lines.recv() => line,
             // On a terminal without editing, Ctrl-C is a signal.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                None
-            }
+            _ = interrupts.recv() => None,
         };
         match line {
             Some(Ok(line)) => Ok(Some(line)),

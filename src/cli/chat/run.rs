@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::cli::client::Service;
+use crate::cli::client::{Service, foreign};
 use crate::cli::output::complain;
 
 /// How long to try to rejoin an answer.
@@ -102,6 +102,11 @@ impl Chat {
         let body = json!({ "message": message, "recentMessages": said, "chatId": self.id, "onDisconnect": "continue" });
         let request = service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
         let response = service.send(request).await?;
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        ensure!(
+            content_type.is_some_and(|content_type| content_type.starts_with("text/event-stream")),
+            foreign(service.address())
+        );
         let run = response.headers().get("x-run-id").and_then(|run| run.to_str().ok()).map(str::to_owned);
         Ok(AnswerStream { service, run, seen: 0, events: events(response) })
     }

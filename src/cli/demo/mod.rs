@@ -365,20 +365,26 @@ async fn create(store: &dyn DocumentStore, key: &Key, document: &Value) -> Resul
     }
 }
 
-/// Loads the demo wardrobe into an empty embedded store, in development.
-pub async fn load(app: &AppState) {
+/// Loads the demo wardrobe into an empty embedded store, in development. Returns whether it did.
+pub async fn load(app: &AppState) -> bool {
     let wanted = matches!(app.config.documents, Documents::Embedded { demo: true, .. });
     if !wanted || app.config.environment != Environment::Development {
-        return;
+        return false;
     }
     let user = &app.config.identity.local_dev_user;
-    match load_if_empty(&app.data, &*app.model, gallery(app), user, app.clock.now()).await {
-        Ok(true) => info!(user.id = %user, "demo wardrobe loaded"),
-        Ok(false) => {}
-        Err(error) => return warn!(error = %Chain(&error), "demo wardrobe not loaded"),
+    let is_loaded = match load_if_empty(&app.data, &*app.model, gallery(app), user, app.clock.now()).await {
+        Ok(is_loaded) => is_loaded,
+        Err(error) => {
+            warn!(error = %Chain(&error), "demo wardrobe not loaded");
+            return false;
+        }
+    };
+    if is_loaded {
+        info!(user.id = %user, "demo wardrobe loaded");
     }
     if let Err(error) = examples::import_documents(app).await {
-        return warn!(error = %Chain(&error), "examples of the demo not written");
+        warn!(error = %Chain(&error), "examples of the demo not written");
+        return is_loaded;
     }
     // Concurrently with the first requests: syncing each file takes longer than the rest of the startup.
     let importing = app.clone();
@@ -397,6 +403,7 @@ pub async fn load(app: &AppState) {
             () = app.shutdown.cancelled() => {}
         }
     });
+    is_loaded
 }
 
 /// Where the demo's pictures are stored.

@@ -3,12 +3,13 @@
 //! Each check performs what the service will do, once, and cleans up. If the process dies in between, a message may
 //! remain in the queue `pluckit-doctor`. Checks are independent of each other.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, StreamExt, future, stream};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -16,7 +17,7 @@ use time::format_description::well_known::Rfc2822;
 use url::Url;
 use uuid::Uuid;
 
-use crate::app::{self, Backends};
+use crate::app::{self, EachBackend};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
@@ -34,6 +35,11 @@ use crate::store::cosmos::schema::{Finding, Inspection};
 const QUEUE: &str = "pluckit-doctor";
 /// Time limit of one check.
 const CHECK_LIMIT: Duration = Duration::from_secs(45);
+/// Time limit of the search for damage, which takes long in a large store.
+const DAMAGE_LIMIT: Duration = Duration::from_secs(30);
+/// Advice for the embedded store, queue and blobs.
+const SEE_DIRECTORY: &str =
+    "look at PLUCKIT_DATA_DIR: its disk, its owner; if a file in it is damaged, stop the service and restore a backup";
 /// Clock skew that is reported, and clock skew that breaks sign-in.
 const SKEW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 /// Concurrent checks.
@@ -85,21 +91,22 @@ impl Report {
 }
 
 /// Runs all checks concurrently. Reports come in a fixed order.
-pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
-    let Backends { store, queue, blobs, model, clock, http, segmenter, .. } = backends;
+pub async fn examine(config: &Config, backends: EachBackend) -> Vec<Report> {
+    let EachBackend { store, queue, blobs, model, segmenter, clock, http } = backends;
+    let container = &config.storage.archive_container;
     let checks: Vec<(&'static str, BoxFuture<'_, Vec<Report>>)> = vec![
         ("settings", async { settings(config) }.boxed()),
         ("certificates", async { certificates() }.boxed()),
         ("identity", identity(config).boxed()),
-        ("documents", documents(config, &*store).boxed()),
-        ("queues", queues(config, &*queue).boxed()),
-        ("blobs", blob_round_trip(&*blobs, &config.storage.archive_container).boxed()),
-        ("model", chat(config, &*model).boxed()),
-        ("embeddings", embeddings(config, &*model).boxed()),
+        ("documents", if_opened(&store, fix_documents(config), |store| documents(config, store).boxed())),
+        ("queues", if_opened(&queue, fix_queues(config), |queue| queues(config, queue).boxed())),
+        ("blobs", if_opened(&blobs, fix_blobs(config), |blobs| blob_round_trip(config, blobs, container).boxed())),
+        ("model", if_opened(&model, FIX_MODEL, |model| chat(config, model).boxed())),
+        ("embeddings", if_opened(&model, FIX_MODEL, |model| embeddings(config, model).boxed())),
         ("sign-in", keys(config, &http, &clock).boxed()),
         ("service tokens", service_tokens(config, &http).boxed()),
         ("segmentation", segmentation(config, &http).boxed()),
-        ("cut-outs", cutouts(config, &*segmenter).boxed()),
+        ("cut-outs", if_opened(&segmenter, FIX_CUTOUTS, |segmenter| cutouts(config, segmenter).boxed())),
     ];
     let bounded = checks.into_iter().map(|(name, check)| async move {
         let limit = || Report::fault(format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
@@ -113,6 +120,58 @@ pub async fn examine(config: &Config, backends: Backends) -> Vec<Report> {
     reports.concat()
 }
 
+/// Runs the check of a back end, or reports why that could not be opened.
+fn if_opened<'a, T: ?Sized>(
+    backend: &'a anyhow::Result<Arc<T>>,
+    fix: &str,
+    check: impl FnOnce(&'a T) -> BoxFuture<'a, Vec<Report>>,
+) -> BoxFuture<'a, Vec<Report>> {
+    match backend {
+        Ok(backend) => check(backend),
+        Err(error) => future::ready(Report::fault(format!("{error:#}"), fix)).boxed(),
+    }
+}
+
+const FIX_MODEL: &str = "look at the settings of the model server";
+const FIX_CUTOUTS: &str = "look at CUTOUT_MODEL, or fetch the file anew with scripts/fetch-models";
+
+const fn fix_documents(config: &Config) -> &'static str {
+    match config.documents {
+        Documents::Embedded { .. } => SEE_DIRECTORY,
+        Documents::Cosmos(_) => "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
+    }
+}
+
+const fn fix_queues(config: &Config) -> &'static str {
+    match config.storage.queues {
+        None => SEE_DIRECTORY,
+        Some(_) => "look at StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role",
+    }
+}
+
+const fn fix_blobs(config: &Config) -> &'static str {
+    match config.storage.blobs {
+        None => SEE_DIRECTORY,
+        Some(_) => "look at STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init",
+    }
+}
+
+/// Looks through an embedded database.
+async fn damage<E: std::error::Error + 'static>(
+    search: impl Future<Output = Result<Option<String>, E>>,
+) -> Vec<Report> {
+    match tokio::time::timeout(DAMAGE_LIMIT, search).await {
+        Ok(Ok(None)) => Vec::new(),
+        Ok(Ok(Some(damage))) => Report::fault(format!("damage found: {damage}"), SEE_DIRECTORY),
+        Ok(Err(error)) => Report::fault(Chain(&error).to_string(), SEE_DIRECTORY),
+        Err(_) => vec![Report::new(
+            Verdict::Warning,
+            format!("not all of it was searched for damage within {} s", DAMAGE_LIMIT.as_secs()),
+            "look for \"damage found\" in the log after the next start, which searches all of it",
+        )],
+    }
+}
+
 fn settings(config: &Config) -> Vec<Report> {
     let mut reports = Report::good(format!("{} read", config.effective.len()));
     let mut warn = |found: &str, fix: &str| {
@@ -123,8 +182,8 @@ fn settings(config: &Config) -> Vec<Report> {
         let found = format!("{} is also set in {}, without effect", setting.name, places.join(" and "));
         warn(&found, "remove one of them");
     }
-    for unknown_name in &config.unknown_names {
-        warn(&unknown_name.to_string(), "correct or remove it");
+    for warning in &config.warnings {
+        warn(warning, "correct or remove it");
     }
     if config.environment == Environment::Development {
         warn(
@@ -134,7 +193,7 @@ fn settings(config: &Config) -> Vec<Report> {
         return reports;
     }
     if config.identity.google_client_ids.is_empty() {
-        warn("nobody can sign in: no OAuth client is known", "set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS");
+        warn(config::NO_SIGN_IN, "set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS");
     }
     if config.identity.admins.is_empty() {
         warn("nobody may use admin routes", "set ADMIN_USER_IDS");
@@ -205,16 +264,15 @@ async fn identity(config: &Config) -> Vec<Report> {
 
 async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec<Report> {
     let Documents::Cosmos(cosmos) = &config.documents else {
+        let damage = damage(store.find_damage()).await;
         return match store.ping().await {
-            Ok(()) => Report::good("the embedded store answers"),
-            Err(error) => Report::fault(Chain(&error).to_string(), "look at PLUCKIT_DATA_DIR: its disk, its owner"),
+            Ok(()) if damage.is_empty() => Report::good("the embedded store answers"),
+            Ok(()) => damage,
+            Err(error) => [Report::fault(Chain(&error).to_string(), SEE_DIRECTORY), damage].concat(),
         };
     };
     match app::inspect_containers(config, cosmos).await {
-        Err(error) => Report::fault(
-            Chain(&error).to_string(),
-            "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
-        ),
+        Err(error) => Report::fault(Chain(&error).to_string(), fix_documents(config)),
         Ok(inspections) => {
             let wrong: Vec<Report> = inspections.iter().flat_map(container_reports).collect();
             let good = inspections.iter().filter(|inspection| inspection.findings.is_empty()).count();
@@ -251,7 +309,7 @@ fn container_reports(Inspection { name, findings }: &Inspection) -> Vec<Report> 
 }
 
 async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
-    let fix = "look at StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role";
+    let fix = fix_queues(config);
     let mark = format!("{{\"doctor\":\"{}\"}}", Uuid::new_v4());
     let round_trip = async {
         queue.send(QUEUE, &mark).await?;
@@ -273,8 +331,16 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
         Ok(false) => {
             Report::fault("a message went in and did not come out", "look whether somebody else reads pluckit-doctor")
         }
-        Err(error) => return Report::fault(Chain(&error).to_string(), fix),
+        Err(error) => Report::fault(Chain(&error).to_string(), fix),
     };
+    let damage = damage(queue.find_damage()).await;
+    if !damage.is_empty() {
+        reports.retain(|report| report.verdict != Verdict::Good);
+        reports.extend(damage);
+    }
+    if reports.iter().any(|report| report.verdict == Verdict::Fault) {
+        return reports;
+    }
     for names in config.queues_in_use() {
         match queue.length(&names.poison).await {
             Ok(0) => {}
@@ -291,8 +357,8 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
     reports
 }
 
-async fn blob_round_trip(blobs: &dyn BlobStore, container: &ContainerName) -> Vec<Report> {
-    let fix = "look at STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init";
+async fn blob_round_trip(config: &Config, blobs: &dyn BlobStore, container: &ContainerName) -> Vec<Report> {
+    let fix = fix_blobs(config);
     let name: BlobName = match format!("doctor/{}.txt", Uuid::new_v4()).parse() {
         Ok(name) => name,
         Err(error) => return Report::fault(format!("{error}"), ""),

@@ -14,9 +14,8 @@ use tempfile::TempDir;
 use self::checks::{Report, Verdict};
 use super::output::{is_terminal, one_line, output, styled};
 use super::{block_on, data_dir_flag, settings};
-use crate::app::{self, Backends};
-use crate::config::{Config, Documents};
-use crate::telemetry::Telemetry;
+use crate::app::{self, EachBackend};
+use crate::config::{Config, CutoutModel, Documents};
 
 /// Flags of `doctor`.
 #[derive(Args)]
@@ -33,13 +32,18 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
     let wanted = config.data_directory.clone();
-    let stand_in = app::has_no_store(&config).then(|| stand_in(&mut config)).transpose()?;
+    // Before another directory takes the place of this one: the network may lie beside it.
+    config.media.cutout_model = app::cutout_model(&config.media.cutout_model, &config.data_directory)
+        .map_or(CutoutModel::Off, CutoutModel::File);
+    let stand_in = app::check_restored(&config)
+        .and_then(|()| app::has_no_store(&config).then(|| stand_in(&mut config)).transpose());
+    let hindrance = stand_in.as_ref().err().map(|error| format!("{error:#}"));
     let mut reports = block_on(async {
         let address = SocketAddr::new(config.server.bind, config.server.port);
-        let backends = Backends::open(&config, address, Telemetry::off())?;
+        let backends = EachBackend::open(&config, address, hindrance.as_deref())?;
         Ok(checks::examine(&config, backends).await)
     })?;
-    if stand_in.is_some() {
+    if matches!(stand_in, Ok(Some(_))) {
         let documents =
             reports.iter_mut().find(|report| report.check == "documents" && report.verdict == Verdict::Good);
         if let Some(report) = documents {
@@ -55,12 +59,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes the checks use a temporary directory beside the missing one of the embedded store. It is deleted on drop, so
-/// that the checks leave nothing behind.
+/// Makes the checks use a temporary directory where the first start will create the embedded store: in the data directory
+/// or, if that is missing, in its nearest existing parent. It is deleted on drop, so that the checks leave nothing behind.
 fn stand_in(config: &mut Config) -> anyhow::Result<TempDir> {
     let here = std::path::absolute(&config.data_directory)?;
-    let parent =
-        here.ancestors().skip(1).find(|directory| directory.is_dir()).context("no directory of the path exists")?;
+    let parent = here.ancestors().find(|path| path.exists()).context("no directory of the path exists")?;
     let directory = tempfile::Builder::new()
         .prefix(".pluckit-doctor-")
         .tempdir_in(parent)

@@ -1,22 +1,28 @@
 //! Backups of the data directory: documents, queue and blobs.
 //!
-//! A backup is a directory with the same files and a `backup.json`, which is written last. It can be written while the
-//! service runs. The queue is copied before the documents: a message without its document is useless, but the sweeper
-//! finds a document without its message. Blobs are copied before and after both, so that every blob a document refers
-//! to is included, even if it is deleted meanwhile.
+//! A backup is a directory with the same files, a list of the blobs with their SHA-256, and a `backup.json`, which is
+//! written last. It can be written while the service runs. The queue is copied before the documents: a message without
+//! its document is useless, but the sweeper finds a document without its message. Blobs are copied before and after
+//! both, so that every blob a document refers to is included, even if it is deleted meanwhile.
 //!
-//! A repeated backup to the same directory copies only new blobs, and replaces each file atomically.
+//! A repeated backup to the same directory copies only new blobs, and replaces each file atomically. Nothing is written
+//! to a directory that is neither empty nor an earlier backup.
+//!
+//! A restore copies everything to a temporary directory, checks it there, then moves it into place, the documents last.
 
-use std::collections::HashSet;
-use std::fs::{self, File, FileTimes, Metadata, TryLockError};
+mod list;
+mod mirror;
+mod target;
+
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::backends::{BLOB_DIRECTORY, QUEUE_FILE, STORE_FILE};
+use self::mirror::{Mirror, copy_file};
+use super::backends::{BLOB_DIRECTORY, QUEUE_FILE, RESTORING, STORE_FILE, is_half_restored};
 use crate::base::private_files;
 use crate::config::{Config, Documents};
 use crate::model::timestamp::Timestamp;
@@ -28,8 +34,6 @@ use crate::store::sqlite::SqliteStore;
 const MANIFEST: &str = "backup.json";
 /// Directory of temporary files. Not a valid container name.
 const WRITING: &str = ".writing";
-/// Held by the process that writes a backup.
-const LOCK: &str = ".lock";
 /// Newest supported backup format.
 const FORM: u32 = 1;
 
@@ -49,6 +53,9 @@ pub struct Manifest {
     pub queue_bytes: Option<u64>,
     /// Number of blobs; `None` if they are elsewhere.
     pub blobs: Option<u64>,
+    /// SHA-256 of the list of blobs; `None` without blobs, and in backups of versions that wrote no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob_list: Option<String>,
 }
 
 /// Counts of blobs that a backup copied and removed.
@@ -96,17 +103,22 @@ impl Parts {
 /// Writes a backup to a directory, creating it if missing. The service may run meanwhile.
 ///
 /// # Errors
-/// When there is nothing to back up, another backup is being written there, or a file cannot be read or written.
+/// When there is nothing to back up, the directory has anything but an earlier backup or overlaps the data directory,
+/// another backup is being written there, or a file cannot be read or written.
 pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Manifest, BlobChanges)> {
     let parts = Parts::of(config)?;
     ensure!(parts.exist(), "there is nothing in {}", config.data_directory.display());
+    let earlier = target::check(to, parts.all().chain([&config.data_directory]))?;
     private_files::create_directories(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    let _lock = target::lock(to)?;
     private_files::close_directory(to)?;
-    let _lock = lock(to)?;
     let writing = to.join(WRITING);
     start_anew(&writing)?;
     let blobs = parts.blobs.as_deref().filter(|blobs| blobs.exists());
-    let mut mirror = Mirror { to: &to.join(BLOB_DIRECTORY), writing: &writing, seen: HashSet::new(), copied: 0 };
+    let known = earlier.and_then(|manifest| manifest.blob_list).map(|sha256| list::read(to, &sha256));
+    let target = to.join(BLOB_DIRECTORY);
+    // Blobs whose list is damaged are read again.
+    let mut mirror = Mirror::new(&target, &writing, known.and_then(Result::ok).unwrap_or_default());
     if let Some(blobs) = blobs {
         mirror.copy(blobs)?;
     }
@@ -118,70 +130,113 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
     if let Some(blobs) = blobs {
         mirror.copy(blobs)?;
     }
+    let blob_list = blobs.map(|_| list::write(&writing, mirror.blobs())).transpose()?;
     let manifest = Manifest {
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: now,
         document_bytes: documents,
         queue_bytes: queue,
-        blobs: blobs.map(|_| mirror.seen.len() as u64),
+        blobs: blobs.map(|_| mirror.blobs().len() as u64),
+        blob_list,
     };
     write(&writing.join(MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())?;
+    mirror.replace()?;
+    let list = manifest.blob_list.as_deref().map(list::file_name);
     // If this is interrupted in between, documents that are newer than the queue are harmless.
-    for (name, is_there) in [(STORE_FILE, documents.is_some()), (QUEUE_FILE, queue.is_some()), (MANIFEST, true)] {
-        if is_there {
-            fs::rename(writing.join(name), to.join(name))?;
-        }
+    let files = [documents.map(|_| STORE_FILE), queue.map(|_| QUEUE_FILE), list.as_deref(), Some(MANIFEST)];
+    for name in files.into_iter().flatten() {
+        fs::rename(writing.join(name), to.join(name))?;
     }
     sync_directory(to)?;
-    let removed = mirror.prune()?;
+    let changes = BlobChanges { copied: mirror.copied(), removed: mirror.prune()? };
+    list::remove_others(to, list.as_deref())?;
     fs::remove_dir_all(&writing)?;
-    Ok((manifest, BlobChanges { copied: mirror.copied, removed }))
+    Ok((manifest, changes))
 }
 
-/// Restores a backup to an empty data directory.
+/// Restores a backup to an empty data directory. If the backup is damaged, the directory stays empty.
 ///
 /// # Errors
 /// When the data directory has data, the backup is incomplete or damaged, or a file cannot be read or written.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     let parts = Parts::of(config)?;
     let manifest = read_manifest(from)?;
+    let is_half_restored = is_half_restored(config);
     for part in parts.all() {
-        let is_used = match fs::read_dir(part) {
-            // The directory of temporary blobs exists as soon as a service has started.
-            Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != ".writing")),
-            Err(_) => part.exists(),
-        };
-        ensure!(!is_used, "{} is there already: restore into an empty directory", part.display());
+        // What an interrupted restore has moved into place is replaced.
+        ensure!(
+            is_half_restored || !is_used(part),
+            "{} is there already: restore into an empty directory",
+            part.display()
+        );
+    }
+    for log in [&parts.documents, &parts.queue].into_iter().flatten().flat_map(|file| sqlite::files::logs(file)) {
+        // It would be taken for the log of what is restored.
+        ensure!(!log.exists(), "{} is there already: restore into an empty directory", log.display());
     }
     let directory = &config.data_directory;
     private_files::create_directories(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
-    let writing = directory.join(".restoring");
+    let writing = directory.join(RESTORING);
     start_anew(&writing)?;
-    if let Some(blobs) = parts.blobs.as_deref().filter(|_| manifest.blobs.is_some()) {
-        let staged = writing.join(BLOB_DIRECTORY);
-        let source = from.join(BLOB_DIRECTORY);
-        private_files::create_directories(&staged)?;
-        let mut mirror = Mirror { to: &staged, writing: &writing, seen: HashSet::new(), copied: 0 };
-        if source.exists() {
-            mirror.copy(&source)?;
+    let staged = match stage(&parts, &manifest, from, &writing) {
+        Ok(staged) => staged,
+        Err(error) => {
+            fs::remove_dir_all(&writing).context("what was copied cannot be removed")?;
+            if is_half_restored {
+                // The rest of that restore is still no store.
+                private_files::create_directories(&writing)?;
+            }
+            return Err(error);
         }
-        if blobs.exists() {
-            fs::remove_dir_all(blobs)?;
+    };
+    for (file, to) in staged {
+        if to.is_dir() {
+            fs::remove_dir_all(&to)?;
         }
-        fs::rename(&staged, blobs)?;
-    }
-    if let Some(queue) = parts.queue.as_deref().filter(|_| manifest.queue_bytes.is_some()) {
-        place(&from.join(QUEUE_FILE), &writing.join(QUEUE_FILE), queue, |file| Ok(LocalQueue::find_damage_in(file)?))?;
-    }
-    if let Some(documents) = parts.documents.as_deref().filter(|_| manifest.document_bytes.is_some()) {
-        place(&from.join(STORE_FILE), &writing.join(STORE_FILE), documents, |file| {
-            Ok(SqliteStore::find_damage_in(file)?)
-        })?;
+        fs::rename(file, to)?;
+        sync_directory(directory)?;
     }
     fs::remove_dir_all(&writing)?;
     sync_directory(directory)?;
     Ok(manifest)
+}
+
+/// Copies the parts of a backup into a directory and checks them. Returns the copies with the places where they belong,
+/// the documents last: without them, what is there is no store.
+fn stage(parts: &Parts, manifest: &Manifest, from: &Path, writing: &Path) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
+    let mut staged = Vec::new();
+    if let (Some(blobs), Some(count)) = (&parts.blobs, manifest.blobs) {
+        let copy = writing.join(BLOB_DIRECTORY);
+        private_files::create_directories(&copy)?;
+        let mut mirror = Mirror::new(&copy, writing, list::Blobs::new());
+        mirror.copy(&from.join(BLOB_DIRECTORY))?;
+        match &manifest.blob_list {
+            Some(sha256) => mirror.compare(&list::read(from, sha256)?, &from.join(BLOB_DIRECTORY))?,
+            None => {
+                let found = mirror.blobs().len() as u64;
+                ensure!(found >= count, "{} has {found} blobs of {count}: it is damaged", from.display());
+            }
+        }
+        staged.push((copy, blobs.clone()));
+    }
+    if let Some(queue) = parts.queue.as_deref().filter(|_| manifest.queue_bytes.is_some()) {
+        let copy = stage_database(from, QUEUE_FILE, writing, |file| Ok(LocalQueue::find_damage_in(file)?))?;
+        staged.push((copy, queue.to_owned()));
+    }
+    if let Some(documents) = parts.documents.as_deref().filter(|_| manifest.document_bytes.is_some()) {
+        let copy = stage_database(from, STORE_FILE, writing, |file| Ok(SqliteStore::find_damage_in(file)?))?;
+        staged.push((copy, documents.to_owned()));
+    }
+    Ok(staged)
+}
+
+fn is_used(part: &Path) -> bool {
+    match fs::read_dir(part) {
+        // The directory of temporary blobs exists as soon as a service has started.
+        Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != WRITING)),
+        Err(_) => part.exists(),
+    }
 }
 
 /// Deletes the contents of the data directory, unless a process uses it.
@@ -194,6 +249,7 @@ pub fn clear(config: &Config) -> anyhow::Result<()> {
         let is_gone = sqlite::files::delete(database).with_context(|| database.display().to_string())?;
         ensure!(is_gone, "{} is in use: stop the service first", database.display());
     }
+    found(fs::remove_dir_all(config.data_directory.join(RESTORING)))?;
     match parts.blobs.map(fs::remove_dir_all) {
         Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -219,123 +275,25 @@ fn copy_database(
     Ok(Some(fs::metadata(to)?.len()))
 }
 
-/// Copies a database from a backup, checks it, and renames it into place.
-fn place(
+/// Copies a database of a backup into a directory and checks the copy; returns where it is.
+fn stage_database(
     from: &Path,
-    staged: &Path,
-    to: &Path,
+    name: &str,
+    writing: &Path,
     find_damage: impl Fn(&Path) -> anyhow::Result<Option<String>>,
-) -> anyhow::Result<()> {
-    copy_file(from, staged).with_context(|| format!("{} cannot be copied", from.display()))?;
-    if let Some(damage) = find_damage(staged)? {
+) -> anyhow::Result<PathBuf> {
+    let (from, staged) = (from.join(name), writing.join(name));
+    copy_file(&from, &staged).with_context(|| format!("{} cannot be copied", from.display()))?;
+    if let Some(damage) = find_damage(&staged)? {
         bail!("{} is damaged: {damage}", from.display());
     }
-    Ok(fs::rename(staged, to)?)
-}
-
-/// Copies blobs to a directory of the same structure.
-struct Mirror<'a> {
-    to: &'a Path,
-    writing: &'a Path,
-    /// Existing blobs, by their path below the directory.
-    seen: HashSet<PathBuf>,
-    copied: u64,
-}
-
-impl Mirror<'_> {
-    /// Copies all missing blobs.
-    fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
-        self.enter(from, Path::new("")).with_context(|| format!("{} cannot be copied", from.display()))
-    }
-
-    fn enter(&mut self, from: &Path, below: &Path) -> io::Result<()> {
-        let Some(entries) = found(fs::read_dir(from.join(below)))? else { return Ok(()) };
-        for entry in entries {
-            let entry = entry?;
-            let path = below.join(entry.file_name());
-            let Some(metadata) = found(entry.metadata())? else { continue };
-            if metadata.is_dir() {
-                if entry.file_name() != WRITING {
-                    self.enter(from, &path)?;
-                }
-            } else if metadata.is_file() && self.bring(&entry.path(), &path, &metadata)? {
-                self.seen.insert(path);
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies a blob if missing; returns whether it exists now. Files of blobs are never changed in place, so equal
-    /// size and time mean equal content.
-    fn bring(&mut self, from: &Path, path: &Path, metadata: &Metadata) -> io::Result<bool> {
-        let to = self.to.join(path);
-        let is_same = |known: &Metadata| {
-            (known.len(), known.mtime(), known.mtime_nsec())
-                == (metadata.len(), metadata.mtime(), metadata.mtime_nsec())
-        };
-        if found(fs::symlink_metadata(&to))?.as_ref().is_some_and(is_same) {
-            return Ok(true);
-        }
-        let staged = self.writing.join("blob");
-        if found(copy_file(from, &staged))?.is_none() {
-            return Ok(false); // deleted meanwhile
-        }
-        if let Some(directory) = to.parent() {
-            private_files::create_directories(directory)?;
-        }
-        fs::rename(&staged, &to)?;
-        self.copied += 1;
-        Ok(true)
-    }
-
-    /// Deletes blobs that were not seen.
-    fn prune(&self) -> io::Result<u64> {
-        self.prune_below(Path::new(""))
-    }
-
-    fn prune_below(&self, below: &Path) -> io::Result<u64> {
-        let Some(entries) = found(fs::read_dir(self.to.join(below)))? else { return Ok(0) };
-        let mut removed = 0;
-        for entry in entries {
-            let entry = entry?;
-            let path = below.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                removed += self.prune_below(&path)?;
-                // Fails when it is not empty.
-                if fs::remove_dir(entry.path()).is_err() {
-                    continue;
-                }
-            } else if !self.seen.contains(&path) {
-                fs::remove_file(entry.path())?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-}
-
-/// Copies a file with its modification time, readable only by the owner, and syncs it.
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    let mut copy = private_files::options().write(true).create(true).truncate(true).open(to)?;
-    io::copy(&mut source, &mut copy)?;
-    copy.set_times(FileTimes::new().set_modified(source.metadata()?.modified()?))?;
-    copy.sync_all()
+    Ok(staged)
 }
 
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = private_files::options().write(true).create_new(true).open(path)?;
     io::Write::write_all(&mut file, content)?;
     file.sync_all()
-}
-
-fn lock(directory: &Path) -> anyhow::Result<File> {
-    let file = private_files::options().write(true).create(true).truncate(false).open(directory.join(LOCK))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another backup is being written to {}", directory.display()),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
 }
 
 fn start_anew(directory: &Path) -> io::Result<()> {

@@ -1,0 +1,210 @@
+//! Copies blobs into a directory of the same form.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes, Metadata};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
+
+use super::list::{Blob, Blobs};
+use super::{WRITING, found};
+use crate::base::hash::hex;
+use crate::base::private_files;
+
+/// Bytes that are copied at once.
+const PIECE: usize = 128 * 1024;
+
+/// Size and time of a file. A blob's file is never changed in its place, so one with the same state is the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> Self {
+        Self { bytes: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+/// A blob that the directory has, or will have.
+struct Mirrored {
+    state: State,
+    is_copied: bool,
+    /// The copy that is to replace another content.
+    replacement: Option<PathBuf>,
+}
+
+/// Copies blobs into a directory of the same form.
+pub struct Mirror<'a> {
+    to: &'a Path,
+    writing: &'a Path,
+    /// Blobs of the earlier backup.
+    earlier: Blobs,
+    blobs: Blobs,
+    mirrored: BTreeMap<String, Mirrored>,
+    staged: u64,
+}
+
+impl<'a> Mirror<'a> {
+    /// Copies into `to`, by way of `writing` in the same file system. `earlier` has the blobs whose hash is known.
+    pub fn new(to: &'a Path, writing: &'a Path, earlier: Blobs) -> Self {
+        Self { to, writing, earlier, blobs: Blobs::new(), mirrored: BTreeMap::new(), staged: 0 }
+    }
+
+    /// The blobs that were found, by their path below the directory.
+    pub const fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// How many blobs were not there yet.
+    pub fn copied(&self) -> u64 {
+        self.mirrored.values().filter(|blob| blob.is_copied).count() as u64
+    }
+
+    /// Copies all blobs that are not there yet. Those that replace another content wait for [`Self::replace`].
+    pub fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
+        self.enter(from, "").with_context(|| format!("{} cannot be copied", from.display()))
+    }
+
+    fn enter(&mut self, from: &Path, below: &str) -> io::Result<()> {
+        let Some(entries) = found(fs::read_dir(from.join(below)))? else { return Ok(()) };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().into_string();
+            let name = name.map_err(|name| {
+                io::Error::new(ErrorKind::InvalidData, format!("{} is no blob's name", name.display()))
+            })?;
+            let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+            let Some(metadata) = found(entry.metadata())? else { continue };
+            if metadata.is_dir() {
+                if name != WRITING {
+                    self.enter(from, &path)?;
+                }
+            } else if metadata.is_file() {
+                self.bring(&entry.path(), &path, State::of(&metadata))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies a blob, unless it is there or was deleted meanwhile.
+    fn bring(&mut self, from: &Path, path: &str, state: State) -> io::Result<()> {
+        if self.mirrored.get(path).is_some_and(|known| known.state == state) {
+            return Ok(());
+        }
+        let to = self.to.join(path);
+        let existing = found(fs::symlink_metadata(&to))?;
+        if existing.as_ref().is_some_and(|known| State::of(known) == state) {
+            let known = self.earlier.get(path).filter(|blob| blob.bytes == state.bytes);
+            let sha256 = match known {
+                Some(blob) => blob.sha256.clone(),
+                None => hash_file(&to)?,
+            };
+            self.note(path, sha256, Mirrored { state, is_copied: false, replacement: None });
+            return Ok(());
+        }
+        let staged = self.writing.join(format!("blob-{}", self.staged));
+        self.staged += 1;
+        let Some((state, sha256)) = found(copy_file(from, &staged))? else { return Ok(()) };
+        let replacement = if existing.is_some() {
+            Some(staged)
+        } else {
+            if let Some(directory) = to.parent() {
+                private_files::create_directories(directory)?;
+            }
+            fs::rename(&staged, &to)?;
+            None
+        };
+        self.note(path, sha256, Mirrored { state, is_copied: true, replacement });
+        Ok(())
+    }
+
+    fn note(&mut self, path: &str, sha256: String, mirrored: Mirrored) {
+        self.blobs.insert(path.to_owned(), Blob { bytes: mirrored.state.bytes, sha256 });
+        self.mirrored.insert(path.to_owned(), mirrored);
+    }
+
+    /// Replaces the blobs that have another content now. Until then, the earlier backup is as it was.
+    pub fn replace(&self) -> io::Result<()> {
+        for (path, blob) in &self.mirrored {
+            if let Some(replacement) = &blob.replacement {
+                fs::rename(replacement, self.to.join(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes blobs that were not found, and returns their number.
+    pub fn prune(&self) -> io::Result<u64> {
+        self.prune_below("")
+    }
+
+    fn prune_below(&self, below: &str) -> io::Result<u64> {
+        let Some(entries) = found(fs::read_dir(self.to.join(below)))? else { return Ok(0) };
+        let mut removed = 0;
+        for entry in entries {
+            let entry = entry?;
+            // Another name is nothing that a backup wrote.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+            if entry.file_type()?.is_dir() {
+                removed += self.prune_below(&path)?;
+                // Fails when it is not empty.
+                if fs::remove_dir(entry.path()).is_err() {
+                    continue;
+                }
+            } else if !self.blobs.contains_key(&path) {
+                fs::remove_file(entry.path())?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Checks that all blobs of a list were found as they are listed; `from` is where they were.
+    pub fn compare(&self, listed: &Blobs, from: &Path) -> anyhow::Result<()> {
+        for (path, blob) in listed {
+            let found = self.blobs.get(path).with_context(|| format!("{} is missing", from.join(path).display()))?;
+            ensure!(found == blob, "{} is damaged: its content is not what was backed up", from.join(path).display());
+        }
+        Ok(())
+    }
+}
+
+/// Copies a file with its time, readable only by the owner, and brings it to the disk. Returns its size and time, and its
+/// SHA-256.
+pub fn copy_file(from: &Path, to: &Path) -> io::Result<(State, String)> {
+    let source = File::open(from)?;
+    let metadata = source.metadata()?;
+    let mut copy = private_files::options().write(true).create(true).truncate(true).open(to)?;
+    let (bytes, sha256) = hash(source, |piece| copy.write_all(piece))?;
+    copy.set_times(FileTimes::new().set_modified(metadata.modified()?))?;
+    copy.sync_all()?;
+    Ok((State { bytes, ..State::of(&metadata) }, sha256))
+}
+
+/// Returns the SHA-256 of a file.
+pub fn hash_file(path: &Path) -> io::Result<String> {
+    Ok(hash(File::open(path)?, |_| Ok(()))?.1)
+}
+
+/// Reads to the end; returns the number of bytes and their SHA-256.
+fn hash(mut source: impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<(u64, String)> {
+    let (mut hasher, mut buffer, mut bytes) = (Sha256::new(), vec![0; PIECE], 0);
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return Ok((bytes, hex(&hasher.finalize()))),
+            Ok(length) => {
+                hasher.update(&buffer[..length]);
+                each(&buffer[..length])?;
+                bytes += length as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
