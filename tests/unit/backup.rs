@@ -322,11 +322,12 @@ async fn the_largest_size_of_a_file_is_an_error_and_no_end() {
     assert_eq!(output.status.code(), Some(1), "{:?}", output.status);
     assert!(!run.join("to/backup.json").exists());
 
-    // The demo does not find room, and the service runs all the same.
-    let launch = Launch::development(BINARY).through(&["/bin/sh", "-c", "ulimit -f 1200; exec \"$0\" \"$@\""]);
+    // The store reaches the limit, and the service still answers.
+    let limited = ["/bin/sh", "-c", "ulimit -f 4000; exec \"$0\" \"$@\""];
+    let launch = Launch::development(BINARY).through(&limited).setting("PLUCKIT_DEMO", "false");
     let (mut service, address) = launch.start();
     let http = net::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-    let item = json!({"category": "Tops", "notes": "x".repeat(1_000)});
+    let item = json!({"category": "Tops", "notes": "x".repeat(9_000)});
     let mut refused = None;
     for _ in 0..400 {
         let answer = http.post(format!("http://{address}/api/wardrobe")).json(&item).send().await.unwrap();
