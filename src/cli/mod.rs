@@ -197,8 +197,8 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Has a write beyond the largest size of a file (`ulimit -f`) fail like one on a full disk. Unless somebody handles its
-/// signal, that ends the process.
+/// Has a write beyond the largest size of a file (`ulimit -f`) fail like one on a full disk. Unless somebody handles
+/// its signal, that ends the process.
 fn outlive_file_limit() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();

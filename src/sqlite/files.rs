@@ -64,8 +64,8 @@ pub fn logs(path: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// Whether the file is one that a service has opened: [`copy`] writes files without a write-ahead log. `false` if there is
-/// no such file.
+/// Whether the file is one that a service has opened: [`copy`] writes files without a write-ahead log. `false` if there
+/// is no such file.
 ///
 /// # Errors
 /// When the file cannot be read.

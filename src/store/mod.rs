@@ -95,8 +95,8 @@ impl Key {
         id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
     }
 
-    /// An id that is composed of others, such as that of an item. If it is longer than an id may be, its end is replaced by a
-    /// hash of the whole.
+    /// An id that is composed of others, such as that of an item. If it is longer than an id may be, its end is
+    /// replaced by a hash of the whole.
     pub fn composed_id(id: String) -> String {
         if id.len() <= LONGEST_ID {
             return id;
@@ -141,8 +141,8 @@ impl Stored {
 pub struct ChangeMark {
     /// Differs after every write to the partition.
     pub value: String,
-    /// A write before this moment may have left the value as it is: who takes the mark earlier must not rely on it. `None`
-    /// when there is nothing to wait for.
+    /// A write before this moment may have left the value as it is: who takes the mark earlier must not rely on it.
+    /// `None` when there is nothing to wait for.
     pub certain_from: Option<OffsetDateTime>,
 }
 
@@ -219,9 +219,9 @@ pub trait PartitionIndex: Send + Sync {
     /// Counts the documents that `query` asks for, whatever its order, fields and page.
     async fn count(&self, query: &Query) -> Result<u64>;
 
-    /// Finds the documents that `query` asks for (whose order and position do not count) whose vector in `field` is nearest
-    /// to `vector` by cosine, the nearest first. `None` from a store without an index of vectors; its caller compares all
-    /// documents instead.
+    /// Finds the documents that `query` asks for (whose order and position do not count) whose vector in `field` is
+    /// nearest to `vector` by cosine, the nearest first. `None` from a store without an index of vectors; its caller
+    /// compares all documents instead.
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>>;
 }
 

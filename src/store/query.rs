@@ -47,7 +47,8 @@ pub enum Scope {
 pub enum Filter {
     /// The field compares so to the value (a string, number, boolean or null).
     Compare(&'static str, Comparison, Value),
-    /// The field is a string that equals the text, without regard to case. A field that is no string is as good as missing.
+    /// The field is a string that equals the text, without regard to case. A field that is no string is as good as
+    /// missing.
     EqualIgnoringCase(&'static str, String),
     /// The field equals one of the values.
     In(&'static str, Vec<Value>),
@@ -56,8 +57,9 @@ pub enum Filter {
     Contains(&'static str, Value),
     /// The field is a list with an element (a string) that contains the text, without regard to case.
     AnyElementContains(&'static str, String),
-    /// The field is a list with an element (a string) that equals one of the texts, without regard to case. A document can
-    /// say that its elements are in lower case by another field, `<field>InLowerCase`; Cosmos DB finds those by its index.
+    /// The field is a list with an element (a string) that equals one of the texts, without regard to case. A document
+    /// can say that its elements are in lower case by another field, `<field>InLowerCase`; Cosmos DB finds those by its
+    /// index.
     ContainsAny(&'static str, Vec<String>),
     /// The first of the fields that is there and not null compares so to the value.
     CompareFirst(&'static [&'static str], Comparison, Value),
@@ -205,8 +207,9 @@ pub struct Page {
     pub documents: Vec<Stored>,
     /// Continues after this page; `None` when there is no more. Opaque, bound to its query and back end.
     pub next: Option<String>,
-    /// Whether only the first sort key orders the whole walk, because the container lacks the index for the others. They
-    /// then order the documents within a page, and which of those that tie come on which page is the back end's choice.
+    /// Whether only the first sort key orders the whole walk, because the container lacks the index for the others.
+    /// They then order the documents within a page, and which of those that tie come on which page is the back end's
+    /// choice.
     pub loose_ties: bool,
 }
 

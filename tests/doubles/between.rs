@@ -1,4 +1,5 @@
-//! Store, queue and blobs with something between them and their callers: a fault, a count, or a network that takes its time.
+//! Store, queue and blobs with something between them and their callers: a fault, a count, or a network that takes its
+//! time.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Display};
@@ -91,7 +92,8 @@ fn place(key: &Key) -> String {
 /// What is between a service and its callers.
 #[async_trait]
 pub trait Between: Send + Sync {
-    /// Carries a call to the service, and its answer back. `unavailable` makes the error of a call that does not arrive.
+    /// Carries a call to the service, and its answer back. `unavailable` makes the error of a call that does not
+    /// arrive.
     async fn carry<R, E>(&self, call: Call<'_>, unavailable: fn(Cause) -> E, effect: Effect<R, E>) -> Result<R, E>
     where
         R: Send + 'static,

@@ -1,5 +1,5 @@
-//! What must hold at every moment: checked with each write that takes effect, each call of the model, and each piece of work
-//! that begins.
+//! What must hold at every moment: checked with each write that takes effect, each call of the model, and each piece of
+//! work that begins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -159,8 +159,8 @@ pub fn begin_work(world: &Arc<World>, life: &Arc<Life>, what: String) -> AtWork 
 }
 
 impl AtWork {
-    /// The work goes on: nobody else may have begun it since. One that waits to be dropped, or for its lease to be renewed, does
-    /// not go on.
+    /// The work goes on: nobody else may have begun it since. One that waits to be dropped, or for its lease to be
+    /// renewed, does not go on.
     pub fn goes_on(&self) {
         let later = {
             let checks = self.world.checks.lock();
@@ -191,8 +191,8 @@ pub fn model_called(world: &World, user: &str) {
     let (spent, allowed) = {
         let mut checks = world.checks.lock();
         checks.count("model calls");
-        // One call too many; one more for each other instance, whose total is a second old, and for each process that died
-        // before it could store what it had reserved.
+        // One call too many; one more for each other instance, whose total is a second old, and for each process that
+        // died before it could store what it had reserved.
         let late = world.profile.instances as u64 + checks.deaths;
         let spent = checks.spent.get(user).copied().unwrap_or_default();
         (spent, TOKENS_PER_DAY + late * MOST_TOKENS_PER_CALL)

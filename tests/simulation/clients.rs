@@ -1,5 +1,5 @@
-//! Those who use the service: each device does one thing after the other, sends again what was not answered, and remembers
-//! what it was promised.
+//! Those who use the service: each device does one thing after the other, sends again what was not answered, and
+//! remembers what it was promised.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -244,8 +244,8 @@ impl Device {
         }
     }
 
-    /// Reads all events of a run, as often from the beginning of what is missing as the connection breaks. Returns whether
-    /// they came to their end within this time.
+    /// Reads all events of a run, as often from the beginning of what is missing as the connection breaks. Returns
+    /// whether they came to their end within this time.
     async fn follow(&mut self, run: &str, limit: Duration) -> bool {
         let (began, mut events) = (self.world.elapsed(), Vec::<Event>::new());
         while self.world.elapsed() < began + limit {

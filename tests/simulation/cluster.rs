@@ -67,7 +67,8 @@ static FUNCTIONS: &[Function] = &[
 pub const SIMULATED_TIMER: &str = "SimulatedTimer";
 
 thread_local! {
-    /// Ways to the services by the port in an instance's settings: functions are given the settings, and nothing of ours.
+    /// Ways to the services by the port in an instance's settings: functions are given the settings, and nothing of
+    /// ours.
     static LINKS: RefCell<BTreeMap<u16, Link>> = const { RefCell::new(BTreeMap::new()) };
 }
 

@@ -1,8 +1,9 @@
 //! Randomness from the seed.
 //!
-//! This binary has a `getrandom` of its own, which the linker prefers to the C library's. The standard library (the order of
-//! hash maps), the `getrandom` crate (jitter, secrets), and with it `uuid` and `rand` (ids) call it. tokio draws the order of
-//! `select!` from hash maps, too. So every random bit of a process follows from its seed, and the service need not know.
+//! This binary has a `getrandom` of its own, which the linker prefers to the C library's. The standard library (the
+//! order of hash maps), the `getrandom` crate (jitter, secrets), and with it `uuid` and `rand` (ids) call it. tokio
+//! draws the order of `select!` from hash maps, too. So every random bit of a process follows from its seed, and the
+//! service need not know.
 
 use std::ffi::{c_uint, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};

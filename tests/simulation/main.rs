@@ -1,5 +1,5 @@
-//! The whole service in a simulation: several instances, their users and everything that can go wrong, on one thread, in
-//! simulated time, from one seed. `docs/simulation.md` says how it works and how a seed is replayed.
+//! The whole service in a simulation: several instances, their users and everything that can go wrong, on one thread,
+//! in simulated time, from one seed. `docs/simulation.md` says how it works and how a seed is replayed.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
 

@@ -1,7 +1,8 @@
 //! The services that an instance calls, as it finds them: far away, slow, and now and then out of order.
 //!
-//! A call is carried out by the real store, queue or double at one moment, and its answer travels back. Who gives a call up
-//! does not take it back: what is on its way takes effect. Of a process that has died, no call leaves and no answer arrives.
+//! A call is carried out by the real store, queue or double at one moment, and its answer travels back. Who gives a
+//! call up does not take it back: what is on its way takes effect. Of a process that has died, no call leaves and no
+//! answer arrives.
 
 use std::fmt::Display;
 use std::sync::Arc;

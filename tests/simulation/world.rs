@@ -58,8 +58,8 @@ impl Profile {
         Self { instances, faulty_calls: *dice.one_of(&[0, 5, 20, 50]), mishaps }
     }
 
-    /// How long everything may take to be as it should be, once nothing goes wrong any more. What a clock that was ahead has
-    /// written may have to be waited for until the right ones show that time.
+    /// How long everything may take to be as it should be, once nothing goes wrong any more. What a clock that was
+    /// ahead has written may have to be waited for until the right ones show that time.
     pub fn settled_within(&self) -> Duration {
         Duration::from_secs(if self.has_right_clocks() { 30 * 60 } else { 3 * 60 * 60 })
     }

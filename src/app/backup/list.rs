@@ -1,5 +1,5 @@
-//! The list of a backup's blobs: a file with one line per blob, whose name has the beginning of its SHA-256. So the list
-//! of an earlier backup stays until `backup.json` names the new one.
+//! The list of a backup's blobs: a file with one line per blob, whose name has the beginning of its SHA-256. So the
+//! list of an earlier backup stays until `backup.json` names the new one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -175,8 +175,8 @@ impl<'a> Mirror<'a> {
     }
 }
 
-/// Copies a file with its time, readable only by the owner, and brings it to the disk. Returns its size and time, and its
-/// SHA-256.
+/// Copies a file with its time, readable only by the owner, and brings it to the disk. Returns its size and time, and
+/// its SHA-256.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<(State, String)> {
     let source = File::open(from)?;
     let metadata = source.metadata()?;

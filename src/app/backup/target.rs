@@ -15,8 +15,8 @@ const LOCK: &str = ".lock";
 /// Content of the lock, by which a backup that was cut off is known.
 const MARK: &str = "A backup of PluckIt is written to this directory.\n";
 
-/// Checks that a directory may be written to: it lies apart from `used` and is missing, empty or an earlier backup. Returns
-/// what that has. Changes nothing.
+/// Checks that a directory may be written to: it lies apart from `used` and is missing, empty or an earlier backup.
+/// Returns what that has. Changes nothing.
 pub fn check<'a>(to: &Path, used: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<Option<Manifest>> {
     let real = resolved(to).with_context(|| format!("{} cannot be used", to.display()))?;
     for path in used {

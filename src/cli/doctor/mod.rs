@@ -59,8 +59,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes the checks use a temporary directory where the first start will create the embedded store: in the data directory
-/// or, if that is missing, in its nearest existing parent. It is deleted on drop, so that the checks leave nothing behind.
+/// Makes the checks use a temporary directory where the first start will create the embedded store: in the data
+/// directory or, if that is missing, in its nearest existing parent. It is deleted on drop, so that the checks leave
+/// nothing behind.
 fn stand_in(config: &mut Config) -> anyhow::Result<TempDir> {
     let here = std::path::absolute(&config.data_directory)?;
     let parent = here.ancestors().find(|path| path.exists()).context("no directory of the path exists")?;

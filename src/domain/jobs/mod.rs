@@ -1,13 +1,14 @@
 //! Long operations: accepted at once, done by workers, asked about meanwhile, with results to read afterwards.
 //!
-//! Each is a job: a document that says how far it is, and a message that starts a worker. The document comes first and has
-//! a lease; when that runs out and nothing has happened, the message was lost or the worker died, and [`Jobs::sweep`]
-//! queues the job again.
+//! Each is a job: a document that says how far it is, and a message that starts a worker. The document comes first and
+//! has a lease; when that runs out and nothing has happened, the message was lost or the worker died, and
+//! [`Jobs::sweep`] queues the job again.
 //!
 //! A worker has a job as long as it has the document's lease ([`crate::data::lease`]). Every write of a worker is a
-//! compare-and-swap that checks this, so one that slept past its lease finds that it may not write, and so does one whose
-//! job was terminated. Blobs cannot be checked like that. So each attempt has blobs of its own, never written twice, and
-//! only those count that the document names: what a late worker leaves is never seen, and deleted with the job.
+//! compare-and-swap that checks this, so one that slept past its lease finds that it may not write, and so does one
+//! whose job was terminated. Blobs cannot be checked like that. So each attempt has blobs of its own, never written
+//! twice, and only those count that the document names: what a late worker leaves is never seen, and deleted with the
+//! job.
 //!
 //! Kinds of job are values ([`Kind`]): a name, an input type and a function over [`Run::step`]s. What a step came to is
 //! kept, so whoever goes on with a job repeats no step that was finished. The step that was cut off is done again: each

@@ -98,8 +98,8 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// Parses JSON as clients write it. Half of a surrogate pair is read as U+FFFD, since JavaScript produces that when a text
-/// is cut within an emoji.
+/// Parses JSON as clients write it. Half of a surrogate pair is read as U+FFFD, since JavaScript produces that when a
+/// text is cut within an emoji.
 pub(super) fn parse_value(text: &[u8]) -> serde_json::Result<Value> {
     let body = serde_json::from_slice(text);
     body.or_else(|error| replace_lone_surrogates(text).map_or(Err(error), |text| serde_json::from_slice(&text)))

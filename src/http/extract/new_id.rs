@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-/// Id for the document that a request creates. All tries of a request with an `Idempotency-Key` get the same id, so a retry
-/// finds what an earlier try created before its process died or the store's answer was lost.
+/// Id for the document that a request creates. All tries of a request with an `Idempotency-Key` get the same id, so a
+/// retry finds what an earlier try created before its process died or the store's answer was lost.
 #[derive(Debug, Clone, Copy)]
 pub struct NewId {
     id: Uuid,

@@ -14,8 +14,8 @@ pub struct Content {
 }
 
 impl Fields {
-    /// Reads a text, or a list of parts, each an object with a `type`; those of type `text` have a `text`. May be missing
-    /// or null.
+    /// Reads a text, or a list of parts, each an object with a `type`; those of type `text` have a `text`. May be
+    /// missing or null.
     pub fn content(&mut self, name: &'static str) -> Content {
         self.ask(name, false, |_| schema());
         match self.take(name) {

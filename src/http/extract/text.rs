@@ -1,8 +1,8 @@
-//! Requests of the wardrobe API, whose clients show an error as a text: what does not fit is refused with 400 and one text,
-//! never with 422 and a list of faults.
+//! Requests of the wardrobe API, whose clients show an error as a text: what does not fit is refused with 400 and one
+//! text, never with 422 and a list of faults.
 //!
-//! Names are in camelCase and case-sensitive; unknown fields are ignored; the `Content-Type` does not matter. A field of the
-//! wrong type makes the body invalid. `null` counts as absent, so fields of request types are optional.
+//! Names are in camelCase and case-sensitive; unknown fields are ignored; the `Content-Type` does not matter. A field
+//! of the wrong type makes the body invalid. `null` counts as absent, so fields of request types are optional.
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Request};
 use axum::http::request::Parts;
@@ -63,8 +63,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for TextPat
     }
 }
 
-/// The query of an address. Names are found in any case, the first of several counts, and a value that cannot be read counts
-/// as absent, so that no query is refused.
+/// The query of an address. Names are found in any case, the first of several counts, and a value that cannot be read
+/// counts as absent, so that no query is refused.
 #[derive(Debug)]
 pub struct LenientQuery(Vec<(String, String)>);
 

@@ -58,8 +58,8 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Reads an upload. `classify` gets name and file name of each part of a form; `bad_text` refuses a text field that is too
-    /// long or not UTF-8.
+    /// Reads an upload. `classify` gets name and file name of each part of a form; `bad_text` refuses a text field that
+    /// is too long or not UTF-8.
     ///
     /// # Errors
     /// 400 for a form that cannot be read or has no picture, 413 for a picture that is too large.

@@ -1,7 +1,7 @@
 //! The threads that work on pixels, so that those of the runtime stay free for everything else.
 //!
-//! So many jobs may wait, and whoever comes then waits for room up to a limit and is told that we are busy. Threads start
-//! with the first picture: a service that sees none has none.
+//! So many jobs may wait, and whoever comes then waits for room up to a limit and is told that we are busy. Threads
+//! start with the first picture: a service that sees none has none.
 //!
 //! Between two jobs a picture waits decoded, so the number of threads alone bounds no memory: thirty pictures that are
 //! decoded one after the other before the first of them is written are all in memory. Hence each picture holds its part
@@ -55,10 +55,10 @@ impl PoolOptions {
     }
 }
 
-/// Makes this thread give way at once to those that answer requests; pixels get what is left, which is nearly everything.
-/// Otherwise, with a pool of all cores, a request waits until the scheduler takes a core from a picture: milliseconds
-/// instead of microseconds. The lowest priority alone (nice 19) is not enough: such a thread still ends its turn now and
-/// then, up to 4 ms, while another waits.
+/// Makes this thread give way at once to those that answer requests; pixels get what is left, which is nearly
+/// everything. Otherwise, with a pool of all cores, a request waits until the scheduler takes a core from a picture:
+/// milliseconds instead of microseconds. The lowest priority alone (nice 19) is not enough: such a thread still ends
+/// its turn now and then, up to 4 ms, while another waits.
 ///
 /// Does nothing where there is no such way.
 pub fn give_way() {

@@ -102,8 +102,8 @@ impl PixelPool {
         receiver.await.map_err(|_| Error::Broken)?
     }
 
-    /// Waits for memory for a picture that takes so many bytes; if that is more than there is, until no other is in work.
-    /// Who came first is served first, so that a large picture does not wait for ever.
+    /// Waits for memory for a picture that takes so many bytes; if that is more than there is, until no other is in
+    /// work. Who came first is served first, so that a large picture does not wait for ever.
     ///
     /// # Errors
     /// [`Error::Busy`] when that takes too long.

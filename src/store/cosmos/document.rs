@@ -13,8 +13,8 @@ pub(super) const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachm
 /// Bytes that most documents fit into.
 const USUAL_LENGTH: usize = 1024;
 
-/// A document as it is handed out: without the [`SYSTEM_FIELDS`], and each other field as the text that the service sent. Read in
-/// one pass over the answer, from which the texts are copied once.
+/// A document as it is handed out: without the [`SYSTEM_FIELDS`], and each other field as the text that the service
+/// sent. Read in one pass over the answer, from which the texts are copied once.
 pub(super) struct Document(pub(super) Stored);
 
 impl<'de> Deserialize<'de> for Document {

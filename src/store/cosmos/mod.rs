@@ -83,8 +83,8 @@ const LONGEST_PAGE: usize = 1000;
 /// Most operations in a batch of the service.
 const LARGEST_BATCH: usize = 100;
 
-/// The service notes the second of a write. A second write within it changes nothing that [`PartitionIndex::changes`] sees, so
-/// a mark counts only when that second is over, on a clock that may differ from the service's by some more.
+/// The service notes the second of a write. A second write within it changes nothing that [`PartitionIndex::changes`]
+/// sees, so a mark counts only when that second is over, on a clock that may differ from the service's by some more.
 const SETTLING: Duration = Duration::from_secs(5);
 
 /// The answer to [`sql::changes`]. There is nothing newest in an empty partition.

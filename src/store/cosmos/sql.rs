@@ -57,8 +57,8 @@ impl Sql {
         sql
     }
 
-    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service would
-    /// sort the whole partition.
+    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service
+    /// would sort the whole partition.
     pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
         let start = format!("SELECT TOP {} ", query.limit);
         let mut sql = Self::select(&start, &Query { order: Vec::new(), ..query.clone() });
@@ -199,8 +199,8 @@ impl Condition {
     }
 }
 
-/// Counts the documents of a partition, with the newest and the sum of the seconds in which they were written: every write
-/// changes one of the three, unless another one in the same second did. All of it is read from the index.
+/// Counts the documents of a partition, with the newest and the sum of the seconds in which they were written: every
+/// write changes one of the three, unless another one in the same second did. All of it is read from the index.
 pub(super) fn changes(container: Container, partition: &str) -> Result<Statement> {
     let text = format!(
         "SELECT COUNT(1) AS documents, MAX(c._ts) AS newest, SUM(c._ts) AS total FROM c WHERE {} = @p0",

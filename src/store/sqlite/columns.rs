@@ -1,10 +1,10 @@
 //! A narrow table of the fields by which queries filter in any combination, in a few orders.
 //!
-//! For a container with [`Spec::columns`](crate::model::containers::Spec::columns), the table `<container>_columns` has a
-//! row per document with a column per field, and a covering index per order. A page that is filtered is found there
-//! without reading a document: 20,000 rows of an index are looked through in some milliseconds, 20,000 documents are not.
-//! The table `<container>_elements` has the elements of lists. If few documents have one of the elements that a query
-//! asks for, those are looked up and sorted; else the query reads the index of its order and tests each row.
+//! For a container with [`Spec::columns`](crate::model::containers::Spec::columns), the table `<container>_columns` has
+//! a row per document with a column per field, and a covering index per order. A page that is filtered is found there
+//! without reading a document: 20,000 rows of an index are looked through in some milliseconds, 20,000 documents are
+//! not. The table `<container>_elements` has the elements of lists. If few documents have one of the elements that a
+//! query asks for, those are looked up and sorted; else the query reads the index of its order and tests each row.
 //!
 //! Triggers keep both tables, so every writer does, older versions of this program too.
 
@@ -322,8 +322,8 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// Reads one range of the order: the rows, and then their documents. With a `source`, rows are looked up by the elements
-    /// that this test asks for; else they are read in order.
+    /// Reads one range of the order: the rows, and then their documents. With a `source`, rows are looked up by the
+    /// elements that this test asks for; else they are read in order.
     fn statement(
         &self,
         subject: Subject,

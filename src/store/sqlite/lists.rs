@@ -1,12 +1,12 @@
-//! The tables of lists: for a container with a `ListIndex`, a row for each element of each document's list, in lower case,
-//! and one for the document as a whole (its element is the empty text). A row has what queries filter and sort by, so they
-//! read an index of this table alone, and of the container's only the documents of their page.
+//! The tables of lists: for a container with a `ListIndex`, a row for each element of each document's list, in lower
+//! case, and one for the document as a whole (its element is the empty text). A row has what queries filter and sort
+//! by, so they read an index of this table alone, and of the container's only the documents of their page.
 //!
-//! Triggers keep a table as the documents are. It is part of no layout's version: a program that does not know it drops the
-//! triggers, and where they are missing the table is made anew.
+//! Triggers keep a table as the documents are. It is part of no layout's version: a program that does not know it drops
+//! the triggers, and where they are missing the table is made anew.
 //!
-//! An index has one order for each element and value of the group, so a query for several of them merges several stretches.
-//! A query for what is dated late enough reads either those, or by date if few documents are.
+//! An index has one order for each element and value of the group, so a query for several of them merges several
+//! stretches. A query for what is dated late enough reads either those, or by date if few documents are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,8 +139,8 @@ pub(super) struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// The query, sorted by `order`, as a look-up. `None` if it asks for no element, group or date, or for something that
-    /// the table does not have.
+    /// The query, sorted by `order`, as a look-up. `None` if it asks for no element, group or date, or for something
+    /// that the table does not have.
     pub(super) fn of(query: &'a Query, order: &[(&'static str, Direction)]) -> Option<Self> {
         let list = query.container.spec().list?;
         let Scope::Partition(partition) = &query.scope else { return None };

@@ -1,7 +1,8 @@
 //! The embedded back end: documents in a SQLite file, or in memory.
 //!
-//! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes may
-//! use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that users get.
+//! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes
+//! may use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that
+//! users get.
 
 mod columns;
 mod lists;
@@ -206,8 +207,8 @@ impl SqliteStore {
         reading.await.map_err(|stopped| Error::Failed(stopped.into()))?
     }
 
-    /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for whoever
-    /// looks into a slow query.
+    /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for
+    /// whoever looks into a slow query.
     ///
     /// # Errors
     /// Same as for [`DocumentStore::query`].
@@ -597,7 +598,8 @@ fn without_system_fields(document: &Value) -> Cow<'_, Value> {
     Cow::Owned(document)
 }
 
-/// Runs `statements` one after the other until they have given `limit` rows to `take`. Returns what continues after them.
+/// Runs `statements` one after the other until they have given `limit` rows to `take`. Returns what continues after
+/// them.
 fn rows(
     connection: &Connection,
     statements: &sql::Statements,

@@ -6,14 +6,14 @@
 //!
 //! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id).
 //! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
-//! fields, partition, id). A sparse one (`Spec::sparse_indexes`) has only the rows with its first field. They are made and
-//! dropped when a file is opened and are no part of the layout's version.
+//! fields, partition, id). A sparse one (`Spec::sparse_indexes`) has only the rows with its first field. They are made
+//! and dropped when a file is opened and are no part of the layout's version.
 //!
 //! Orders that the narrow table of a container serves (`Spec::columns`, see `columns`) have their indexes there.
 //!
 //! The same goes for triggers: those of a container that tracks changes (`Spec::tracks_changes`) count its writes, by
-//! partition, in the table `changes`. So every writer counts, a program of an older version too. Those of a container with
-//! a list (`Spec::list`) keep its table, see `lists`.
+//! partition, in the table `changes`. So every writer counts, a program of an older version too. Those of a container
+//! with a list (`Spec::list`) keep its table, see `lists`.
 //!
 //! The moment of expiry is computed when a document is written. Changing a container's time to live therefore needs a
 //! migration that computes it anew.
@@ -27,8 +27,8 @@ use super::{columns, lists, sql};
 use crate::sqlite;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
-/// Changes of the tables, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` says which layout a file has;
-/// a new one (0) gets the newest at once. New containers need no change: missing tables are made as indexes are.
+/// Changes of the tables, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` says which layout a file
+/// has; a new one (0) gets the newest at once. New containers need no change: missing tables are made as indexes are.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[];
 
 /// Current layout.

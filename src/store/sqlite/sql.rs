@@ -170,8 +170,8 @@ impl fmt::Display for SortKey {
     }
 }
 
-/// The sort keys of `order`, and after them those that make it total: the id, and before it the partition when there are
-/// several.
+/// The sort keys of `order`, and after them those that make it total: the id, and before it the partition when there
+/// are several.
 pub(super) fn sort_keys(subject: Subject, scope: &Scope, order: &[(&'static str, Direction)]) -> Result<Vec<SortKey>> {
     let tie_break: &[&'static str] = match scope {
         Scope::All if subject.container.spec().partition_key != "id" => &[subject.container.spec().partition_key, "id"],
@@ -332,8 +332,8 @@ fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condi
     };
     let compared = field.compared(operator);
     if field.is_column && value.is_string() {
-        // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that has
-        // an equality more.
+        // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that
+        // has an equality more.
         return Ok(Condition::with(format!("{compared} ?"), parameter));
     }
     // The other end of the range keeps values of other types out.

@@ -132,8 +132,8 @@ impl Follower {
         self.is_over && self.pending.is_empty()
     }
 
-    /// Returns the next event and its number; `None` after the last one, or when the process stops and the reader must ask
-    /// again.
+    /// Returns the next event and its number; `None` after the last one, or when the process stops and the reader must
+    /// ask again.
     pub async fn next(&mut self) -> Option<(u64, ChatEvent)> {
         let mut failures = 0;
         loop {
@@ -230,7 +230,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks at the run itself: whether it is over, and whether somebody works on it. If nobody does, this process begins to.
+    /// Looks at the run itself: whether it is over, and whether somebody works on it. If nobody does, this process
+    /// begins to.
     async fn check(&mut self) -> data::Result<bool> {
         if self.runs.here(&self.user, &self.id).is_some() {
             return Ok(false);
@@ -277,7 +278,8 @@ impl Runs {
     /// Reads a run's events after this one.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if the user has no such run, [`Error::TooManyFollowers`], or when the documents cannot be read.
+    /// [`Error::NotFound`] if the user has no such run, [`Error::TooManyFollowers`], or when the documents cannot be
+    /// read.
     pub async fn follow(&self, user: &UserId, id: &RunId, after: u64) -> Result<Follower, Error> {
         let place = self.enter(id)?;
         let mut follower = match self.here(user, id) {

@@ -1,8 +1,8 @@
 //! A run that lives in this process: the end of its log in memory, and who writes, stores and reads it.
 //!
-//! One task adds events, another stores them, and any number of readers follow. None of them waits for another, with two
-//! exceptions that bound memory: the client that began the run may ask to be waited for, so that a model is not read for
-//! somebody who has stopped reading; and nothing is dropped from memory that is not stored.
+//! One task adds events, another stores them, and any number of readers follow. None of them waits for another, with
+//! two exceptions that bound memory: the client that began the run may ask to be waited for, so that a model is not
+//! read for somebody who has stopped reading; and nothing is dropped from memory that is not stored.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -208,7 +208,8 @@ impl Live {
         self.wait(|state| (state.last() > seq || state.end.is_some()).then_some(())).await;
     }
 
-    /// Waits until there are enough events after this one for a piece. Unlike a reader, it does not wake for each event.
+    /// Waits until there are enough events after this one for a piece. Unlike a reader, it does not wake for each
+    /// event.
     pub(super) async fn has_piece_after(&self, seq: u64) {
         while self.last() < seq + PIECE as u64 {
             self.piece.notified().await;

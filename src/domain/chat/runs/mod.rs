@@ -2,11 +2,11 @@
 //!
 //! A run is one turn. Whoever begins it works on it: one task talks to the model and adds events to the log in memory
 //! (`live`), another stores them (`log`), and readers follow from memory or from the store (`follow`). A stored run has
-//! a lease. When its process dies, another takes the run over after the lease has expired (`work`): it voids the step that
-//! was broken off, which is done again; the results of finished steps are stored.
+//! a lease. When its process dies, another takes the run over after the lease has expired (`work`): it voids the step
+//! that was broken off, which is done again; the results of finished steps are stored.
 //!
-//! A run that nobody can come back to (its client's leaving stops it, and it belongs to no chat) is stored once, when it is
-//! over.
+//! A run that nobody can come back to (its client's leaving stops it, and it belongs to no chat) is stored once, when
+//! it is over.
 
 mod follow;
 mod live;

@@ -370,8 +370,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Makes the log of a run that was taken over ours: whoever had it can add nothing from then on. Voids the step that was
-    /// broken off. Returns the number of the last event; `None` if there is nothing more to do.
+    /// Makes the log of a run that was taken over ours: whoever had it can add nothing from then on. Voids the step
+    /// that was broken off. Returns the number of the last event; `None` if there is nothing more to do.
     async fn seal(&self, held: &Held<ChatRun>, run: &ChatRun, was_handed_back: bool) -> data::Result<Option<u64>> {
         for _ in 0..SEAL_ATTEMPTS {
             let piece = self.0.base.data.chat_runs.last_piece(&run.user_id, &run.id).await?;
