@@ -14,7 +14,7 @@ use crate::base::private_files;
 /// Length of a database file's header.
 const HEADER_BYTES: u64 = 100;
 
-/// Functions that a kind of file needs.
+/// Adds the SQL functions that a kind of file needs.
 type Connect = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Writes a consistent snapshot of the file, even during concurrent writes. `to` must not exist. The copy is readable
@@ -64,8 +64,8 @@ pub fn logs(path: &Path) -> [PathBuf; 2] {
     })
 }
 
-/// Whether the file is one that a service has opened: [`copy`] writes files without a write-ahead log. `false` if there
-/// is no such file.
+/// Whether a service has opened the file: files written by [`copy`] have no write-ahead log. `false` if the file is
+/// missing.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -76,7 +76,7 @@ pub fn keeps_a_log(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    // The versions that are needed to write and to read the file: https://www.sqlite.org/fileformat.html
+    // The format versions for writing and reading: https://www.sqlite.org/fileformat.html
     Ok(header.get(18..20).is_some_and(|versions| versions == [2, 2]))
 }
 

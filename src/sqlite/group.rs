@@ -1,4 +1,4 @@
-//! Group commit: callers queue their work for the writer thread, which runs what waits in one transaction and answers
+//! Group commit: callers queue work for the writer thread, which runs the queued work in one transaction and answers
 //! after the commit.
 
 use std::error::Error as StdError;
@@ -14,11 +14,11 @@ use super::writer::Writer;
 /// Where callers queue their work.
 pub(super) struct Jobs(mpsc::Sender<Box<dyn Job>>);
 
-/// The work that waits for the writer thread.
+/// Receiving end of the queue, for the writer thread.
 pub(super) struct Waiting(mpsc::Receiver<Box<dyn Job>>);
 
 impl Jobs {
-    /// Creates a queue for this many jobs; callers that find it full wait.
+    /// Creates a queue for this many jobs; when it is full, callers wait.
     pub fn with_room(room: usize) -> (Self, Waiting) {
         let (sender, receiver) = mpsc::channel(room);
         (Self(sender), Waiting(receiver))
@@ -29,7 +29,7 @@ impl Jobs {
         self.0.is_closed()
     }
 
-    /// Has the writer thread run `work`, and returns its result after the commit.
+    /// Runs `work` on the writer thread and returns its result after the commit.
     pub async fn write<T, E>(&self, work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
@@ -76,12 +76,12 @@ where
     W: FnOnce(&Connection) -> Result<T, E> + Send,
 {
     fn run(&mut self, connection: &Connection) -> Ran {
-        // A caller who has left does not need the work done.
+        // The caller has left, so the work is skipped.
         if self.reply.is_closed() {
             return Ran::Done;
         }
         let Some(work) = self.work.take() else { return Ran::Refused };
-        // Work that panics gets no answer, and leaves the thread to the others'.
+        // A panic leaves its caller without an answer, but must not end the thread.
         self.outcome = catch_unwind(AssertUnwindSafe(|| work(connection))).ok();
         match &self.outcome {
             Some(Ok(_)) => Ran::Done,
@@ -126,7 +126,7 @@ pub(super) fn write_groups(mut writer: Writer, Waiting(mut waiting): Waiting, mo
     while let Some(first) = waiting.blocking_recv() {
         let mut group = vec![first];
         let begun = writer.begin();
-        // Only now: beginning may have waited for another process, and who came meanwhile should not wait again.
+        // After `BEGIN`, which may have waited for another process: jobs queued meanwhile join this group.
         while group.len() < most
             && let Ok(job) = waiting.try_recv()
         {

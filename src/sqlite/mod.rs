@@ -39,17 +39,17 @@ use self::writer::Writer;
 use crate::base::clock::Clock;
 use crate::base::deadline;
 
-/// Most jobs per transaction. Bounds what a failed commit affects, and how long the first job waits.
+/// Most jobs per transaction. Bounds the effect of a failed commit, and the delay of the first job.
 const GROUP: usize = 256;
 /// Jobs that may wait for the thread before callers have to wait for room.
 const QUEUE: usize = 1024;
 /// Read-only connections.
 pub(crate) const READERS: usize = 4;
-/// How long a caller waits for an unresponsive disk; longer than a statement waits for another process, which has an
-/// error of its own.
+/// How long a caller waits for an unresponsive disk; longer than a statement waits for another process, which has its
+/// own error.
 const DISK_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Why a file is not opened.
+/// Why a file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the file has layout {found}, written by a newer version of this program; this one knows layouts up to {newest}"
@@ -68,7 +68,7 @@ pub fn layout(connection: &Connection, newest: u32) -> Result<u32> {
     if found > newest { Err(Error::Failed(NewerLayout { found, newest }.into())) } else { Ok(found) }
 }
 
-/// The present moment in milliseconds since 1970.
+/// Returns the current time in milliseconds since 1970.
 pub fn now_ms(clock: &dyn Clock) -> i64 {
     let now = clock.now();
     now.unix_timestamp() * 1000 + i64::from(now.millisecond())
@@ -100,8 +100,8 @@ impl Engine {
     /// owner.
     ///
     /// # Errors
-    /// [`Error::Failed`] when a newer version wrote the file, [`Error::Unavailable`] when it cannot be used otherwise,
-    /// or another process keeps it locked.
+    /// [`Error::Failed`] when a newer version wrote the file; [`Error::Unavailable`] when it cannot be used for another
+    /// reason, such as a lock of another process.
     pub fn open<E: WorkError>(path: &Path, schema: &Schema<E>) -> Result<Self, E> {
         let unusable = |error: io::Error| Error::Unavailable(error.into());
         create_file(path).map_err(unusable)?;
@@ -129,7 +129,7 @@ impl Engine {
         Self::on(Connection::open_in_memory().map_err(Error::from)?, schema)
     }
 
-    /// Creates an engine on an exclusive connection.
+    /// Creates an engine with a single connection.
     fn on<E: WorkError>(mut connection: Connection, schema: &Schema<E>) -> Result<Self, E> {
         set_up(&connection, schema.connect).map_err(Error::from)?;
         (schema.prepare)(&mut connection)?;
@@ -146,7 +146,7 @@ impl Engine {
         Ok(Self { jobs: Some(jobs), writer: Some(writer), readers, search, stopping })
     }
 
-    /// Runs `work` in a transaction, possibly shared with other work, and returns after the commit. An error undoes
+    /// Runs `work` in a transaction, possibly shared with other work, and returns after the commit. An error rolls back
     /// only `work`.
     ///
     /// # Errors
@@ -164,8 +164,8 @@ impl Engine {
         }
     }
 
-    /// Whether the writer lives, and a connection that knows nothing yet finds the file under its name and can read it.
-    /// Others could go on from what they remember of a file that is gone or overwritten.
+    /// Checks that the writer is running, and that a new connection finds the file at its path and can read it.
+    /// Existing connections could continue from their caches although the file is gone or overwritten.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the file cannot be read, [`Error::Failed`] when the writer has stopped.
@@ -208,7 +208,7 @@ impl Engine {
         let Some(readers) = self.readers.clone() else { return Ok(None) };
         let (reply, answer) = oneshot::channel();
         let stopping = self.stopping.clone();
-        // A thread of its own: the runtime would wait for its blocking tasks to end before the process can.
+        // A dedicated thread: at shutdown, the runtime would wait for a blocking task.
         let search = thread::Builder::new()
             .name("sqlite-check".to_owned())
             .spawn(move || drop(reply.send(readers.place.find_damage(stopping))))
@@ -223,7 +223,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Relaxed);
         if let Some(readers) = self.readers.take() {
-            // The writer's connection is the last one: only that can empty the log.
+            // The writer's connection must be closed last: only the last one can empty the log.
             readers.idle.lock().clear();
         }
         self.jobs = None;

@@ -1,4 +1,4 @@
-//! One database file: opening it, whether it is still the one that was opened, and damage in it.
+//! One database file: opening it, checking that it is still the same file, and finding damage.
 
 use std::fs::Metadata;
 use std::io;
@@ -14,13 +14,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::error::{Error, Result};
 use crate::base::private_files;
 
-/// Page cache per connection: the upper tree levels and the working set. The system caches the file as well.
+/// Page cache per connection: the upper tree levels and the working set. The operating system also caches the file.
 const CACHE_KIB: i32 = 4_096;
 /// How long a statement waits for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements per connection: a few for each container and named query.
 const STATEMENTS: usize = 256;
-/// SQLite VM steps after which a damage check looks whether to stop.
+/// SQLite VM steps between two checks whether a damage check should stop.
 const STEPS: i32 = 10_000;
 
 /// Why an open file takes no more writes.
@@ -60,9 +60,9 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Whether the file of the start is still there. Costs a look at the directory.
+    /// Checks that the original file is still in place. Costs a directory look-up.
     ///
-    /// It must not be opened for that: closing it would take away the locks that SQLite's connections have on it.
+    /// The file must not be opened for this: closing it would release the locks of SQLite's connections.
     pub(super) fn check(&self) -> Result<()> {
         let path = || self.path.clone();
         let astray = match std::fs::metadata(&self.path) {
@@ -87,12 +87,12 @@ impl Place {
         set_up(&connection, self.connect)?;
         keep_a_log(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // The log is opened by the first look at the file.
+        // The first read opens the log.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         Ok(connection)
     }
 
-    /// Opens a read-only connection to the original file, and to no other.
+    /// Opens a read-only connection, only to the original file.
     pub(super) fn open_reader(&self) -> Result<Connection> {
         self.check()?;
         let connection = Connection::open_with_flags(
@@ -108,7 +108,7 @@ impl Place {
         let mut connection = self.open_reader()?;
         connection.progress_handler(STEPS, Some(move || stopping.load(Ordering::Relaxed)))?;
         match first_damage(&connection) {
-            // A file may be too broken to be looked through.
+            // A file may be too damaged to be checked.
             Err(error)
                 if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
             {
@@ -149,7 +149,7 @@ pub(super) fn create_file(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         private_files::create_directories(directory)?;
     }
-    // Append rather than truncate: another process may have made it meanwhile.
+    // Append rather than truncate: another process may have created it meanwhile.
     private_files::options().append(true).create(true).open(path).map(drop)
 }
 
@@ -162,7 +162,7 @@ pub(super) fn set_up(
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Bytes that the log keeps after a burst of writes.
+    // Largest size of the log after a burst of writes.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connect(connection)

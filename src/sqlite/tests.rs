@@ -61,7 +61,7 @@ async fn work_that_nobody_waits_for_is_not_done() {
     let (engine, _) = engine().await;
     let (release, held) = std::sync::mpsc::channel::<()>();
     let busy = engine.write(move |_| -> Result<bool> { Ok(held.recv().is_ok()) });
-    // Waits behind the first one, and is given up before its turn.
+    // Queued behind the first one, and cancelled before it runs.
     let given_up = async {
         let mut abandoned = Box::pin(add(&engine, 1));
         assert!(futures::poll!(&mut abandoned).is_pending());
@@ -95,7 +95,7 @@ async fn nothing_is_written_to_a_file_that_is_gone_until_it_is_back() {
     std::fs::rename(&path, &away).unwrap();
     assert!(is_outage(&add(&engine, 2).await));
     assert!(is_outage(&engine.check().await));
-    // Another file is not the one, whatever is in it.
+    // A copy is a different file, even with the same content.
     std::fs::copy(&away, &path).unwrap();
     assert!(is_outage(&add(&engine, 3).await));
     assert!(is_outage(&engine.check().await));
@@ -117,7 +117,7 @@ async fn a_log_that_is_gone_costs_the_writes_of_one_moment() {
     assert!(is_outage(&add(&engine, 2).await));
     add(&engine, 3).await.unwrap();
     assert_eq!(numbers(&engine).await, [1, 3]);
-    // As after a kill: what counts is on the disk.
+    // As after a kill: only what is on disk counts.
     let copy = tempfile::tempdir().unwrap();
     for file in ["a.db", "a.db-wal"] {
         std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
@@ -145,7 +145,7 @@ async fn damage_is_found_and_names_its_table() {
     assert_eq!(engine.find_damage().await.unwrap(), None);
     drop(engine);
     let whole = std::fs::read(&path).unwrap();
-    // The first byte of a page tells the leaves of a table. The first page has the schema.
+    // The first byte of a page identifies table leaves. The first page has the schema.
     let leaves = (4096..whole.len()).step_by(4096).filter(|&page| whole[page] == 0x0d);
     for leaf in leaves {
         let mut bytes = whole.clone();

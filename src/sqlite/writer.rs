@@ -1,4 +1,4 @@
-//! The writing connection: transactions of many jobs, and what happens to it after an error.
+//! The writing connection: transactions of many jobs, and recovery after errors.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Writer {
         self.connection.as_ref().ok_or_else(|| Stopped::Writer.into())
     }
 
-    /// Checks that commits will be found again: file and log are the ones that were opened.
+    /// Checks that commits will not be lost: file and log are still the ones that were opened.
     fn check(&self) -> Result<()> {
         let Some((readers, log)) = &self.file else { return Ok(()) };
         readers.place.check()?;
@@ -70,7 +70,7 @@ impl Writer {
         Ok(is_broken)
     }
 
-    /// Ends the rest of a transaction, logs the beginning or end of an outage, and closes connections that may remember
+    /// Rolls back an open transaction, logs the beginning or end of an outage, and closes connections that may remember
     /// an error.
     pub(super) fn settle(&mut self, outcome: &Result<bool, Failure>) {
         if let Some(connection) = &self.connection
@@ -95,7 +95,7 @@ impl Writer {
             Err(failure) => failure.is_outage && is_remembered(&*failure.cause),
         };
         if is_broken && self.connection.is_some() {
-            // All at once, since the connections of a process share what they know of the log.
+            // All at once, since the connections of a process share their view of the log.
             let _closed = readers.open.write();
             readers.idle.lock().clear();
             self.connection = None;

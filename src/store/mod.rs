@@ -1,8 +1,8 @@
 //! JSON documents in containers and partitions.
 //!
 //! One small trait, [`DocumentStore`], with two back ends: [`sqlite`] (embedded) and [`cosmos`] (Azure Cosmos DB). The
-//! store knows no domain: documents are JSON, and the typed side lives in `data/`. What is promised here holds on both
-//! back ends; `tests/unit/store/contract.rs` says so case by case.
+//! store is independent of the domain: documents are JSON, and `data/` has their types. Both back ends give the
+//! guarantees documented here; `tests/unit/store/contract.rs` tests them.
 
 pub mod cosmos;
 pub mod query;
@@ -25,16 +25,16 @@ pub use query::{Filter, Page, Query, Scope};
 /// The largest document that can be saved, in bytes of compact JSON: the limit of Cosmos DB.
 pub const MAX_DOCUMENT_BYTES: usize = 2 * 1024 * 1024;
 
-/// Life of the document that [`Upkeep::ping`] writes.
+/// Lifetime of the document that [`Upkeep::ping`] writes.
 const TRIAL_SECONDS: u32 = 60 * 60;
 
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a store operation did not happen.
+/// Why a store operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The document exists already (create), or has changed or gone since it was read (replace, conditional delete).
+    /// The document already exists (create), or was changed or deleted since it was read (replace, conditional delete).
     #[error("the document was changed by someone else")]
     Conflict,
     /// The store is throttled, unreachable or too slow; the same call may succeed later.
@@ -46,7 +46,7 @@ pub enum Error {
         /// Size of the refused document's compact JSON.
         size_bytes: usize,
     },
-    /// The call cannot succeed as it is: a fault in this program, the schema or the file.
+    /// The call cannot succeed: a bug in this program, the schema or the file.
     #[error("the document store refused the operation")]
     Failed(#[source] Cause),
 }
@@ -75,28 +75,28 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of document `id` in `partition` of `container`.
+    /// Creates the key of document `id` in `partition` of `container`.
     pub fn new(container: Container, partition: impl Into<String>, id: impl Into<String>) -> Self {
         Self { container, partition: partition.into(), id: id.into() }
     }
 
-    /// The key of document `id` in a container that is partitioned by `/id`.
+    /// Creates the key of document `id` in a container that is partitioned by `/id`.
     pub fn by_id(container: Container, id: impl Into<String>) -> Self {
         let id = id.into();
         Self { container, partition: id.clone(), id }
     }
 
-    /// Whether a document can have this key at all. Ids come from callers too; one that cannot exist reads as missing,
-    /// and saving it fails. The rules are those of Cosmos DB.
+    /// Whether a document can have this key, by the rules of Cosmos DB. Ids may come from callers; reading an invalid
+    /// one finds nothing, and saving it fails.
     pub fn is_valid(&self) -> bool {
-        // The id becomes a segment of a URL, where one or two dots would mean another place.
+        // The id becomes a segment of a URL, where `.` and `..` have a meaning.
         let names_itself = !matches!(&*self.id, "" | "." | "..") && !self.id.contains(['/', '\\', '?', '#']);
         let id_fits = names_itself && self.id.len() <= LONGEST_ID;
         id_fits && !self.partition.is_empty() && self.partition.len() <= 2048
     }
 
-    /// An id that is composed of others, such as that of an item. If it is longer than an id may be, its end is
-    /// replaced by a hash of the whole.
+    /// Returns an id that is composed of others, such as that of an item. If it is too long, its end is replaced by a
+    /// hash of the whole.
     pub fn composed_id(id: String) -> String {
         if id.len() <= LONGEST_ID {
             return id;
@@ -120,7 +120,7 @@ impl fmt::Display for ETag {
     }
 }
 
-/// A document as it is stored.
+/// A stored document.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The document's JSON text, without the store's own fields (`_etag`, `_ts` …).
@@ -136,18 +136,18 @@ impl Stored {
     }
 }
 
-/// What the documents of a partition were at one moment, without saying what they are.
+/// Mark of a partition's content at one moment; opaque.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeMark {
     /// Differs after every write to the partition.
     pub value: String,
-    /// A write before this moment may have left the value as it is: who takes the mark earlier must not rely on it.
-    /// `None` when there is nothing to wait for.
+    /// Writes before this moment may not have changed the value, so a mark taken earlier must not be relied on. `None`
+    /// when every mark counts.
     pub certain_from: Option<OffsetDateTime>,
 }
 
 impl ChangeMark {
-    /// Whether, taken at `now`, an equal mark later on proves that nothing was written in between.
+    /// Whether a mark taken at `now` counts: an equal mark later proves that nothing was written in between.
     pub fn is_certain(&self, now: OffsetDateTime) -> bool {
         self.certain_from.is_none_or(|from| from <= now)
     }
@@ -158,7 +158,7 @@ impl ChangeMark {
 pub enum Write {
     /// Same as [`DocumentStore::create`].
     Create {
-        /// The new document; its `id` names it.
+        /// The new document, including its `id`.
         document: Value,
     },
     /// Same as [`DocumentStore::replace`].
@@ -177,78 +177,77 @@ pub enum Write {
     },
 }
 
-/// JSON documents in containers and partitions. Every back end keeps every promise made here.
+/// JSON documents in containers and partitions. Every back end gives all guarantees documented here.
 ///
 /// A document is a JSON object whose `id` and partition key field equal those of its [`Key`]. A numeric `ttl` field
-/// (seconds since the last write) lets it expire; −1 keeps it for ever; without it the container's default holds. An
-/// expired document is as good as missing.
+/// (seconds since the last write) lets it expire; −1 keeps it forever; without it the container's default applies. An
+/// expired document counts as missing.
 #[async_trait]
 pub trait DocumentStore: PartitionIndex + Upkeep {
-    /// The document at `key`, or `None`.
+    /// Returns the document at `key`, or `None`.
     async fn read(&self, key: &Key) -> Result<Option<Stored>>;
 
-    /// Saves a new document; [`Error::Conflict`] if there is one already.
+    /// Saves a new document; [`Error::Conflict`] if it already exists.
     async fn create(&self, key: &Key, document: &Value) -> Result<ETag>;
 
-    /// Saves a document, whether or not there is one. Only for documents that a single writer owns.
+    /// Saves a document, replacing an existing one. Only for documents with a single writer.
     async fn upsert(&self, key: &Key, document: &Value) -> Result<ETag>;
 
-    /// Replaces the document read as `etag`; [`Error::Conflict`] if it has changed or gone since.
+    /// Replaces the document read as `etag`; [`Error::Conflict`] if it was changed or deleted since.
     async fn replace(&self, key: &Key, document: &Value, etag: &ETag) -> Result<ETag>;
 
-    /// Deletes the document. With an etag, [`Error::Conflict`] if it has changed or gone since; without one, whether
-    /// there was a document to delete.
+    /// Deletes the document and returns whether it existed. With an etag, [`Error::Conflict`] if it was changed or
+    /// deleted since.
     async fn delete(&self, key: &Key, etag: Option<&ETag>) -> Result<bool>;
 
-    /// Carries out all of `writes` in one partition, or none of them. [`Error::Conflict`] if one of them conflicts. At
-    /// most 100 writes, whose documents have [`MAX_DOCUMENT_BYTES`] together.
+    /// Applies all `writes` to one partition, or none of them. [`Error::Conflict`] if one of them conflicts. At most
+    /// 100 writes, whose documents have at most [`MAX_DOCUMENT_BYTES`] together.
     async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()>;
 
-    /// One page of the documents that `query` asks for.
+    /// Returns one page of the documents that match `query`.
     async fn query(&self, query: &Query) -> Result<Page>;
 }
 
-/// What a back end knows of a partition without reading its documents.
+/// Queries that do not read documents.
 #[async_trait]
 pub trait PartitionIndex: Send + Sync {
-    /// Returns a cheap mark of the partition's content: taken again, it tells whether anything was written meanwhile.
-    /// `None` for a container that does not track changes
-    /// ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)).
+    /// Returns a cheap mark of the partition's content, which changes with every write. `None` for a container that
+    /// does not track changes ([`Spec::tracks_changes`](crate::model::containers::Spec::tracks_changes)).
     async fn changes(&self, container: Container, partition: &str) -> Result<Option<ChangeMark>>;
 
-    /// Counts the documents that `query` asks for, whatever its order, fields and page.
+    /// Counts the documents that match `query`, ignoring its order, fields and page.
     async fn count(&self, query: &Query) -> Result<u64>;
 
-    /// Finds the documents that `query` asks for (whose order and position do not count) whose vector in `field` is
-    /// nearest to `vector` by cosine, the nearest first. `None` from a store without an index of vectors; its caller
-    /// compares all documents instead.
+    /// Finds the documents that match `query` (its order and position are ignored) whose vector in `field` is nearest
+    /// to `vector` by cosine, nearest first. `None` from a store without a vector index; the caller then compares all
+    /// documents.
     async fn nearest(&self, query: &Query, field: &'static str, vector: &[f32]) -> Result<Option<Vec<Stored>>>;
 }
 
-/// Looking after a back end.
+/// Maintenance of a back end.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// Writes something small, to see whether the store answers and takes writes.
+    /// Makes a small write, to check that the store responds and accepts writes.
     async fn ping(&self) -> Result<()>;
 
-    /// Deletes expired documents and returns their number. They are invisible in any case; this frees their space. Zero
-    /// from a store that deletes them by itself.
+    /// Deletes expired documents, which are already invisible, to free their space. Returns their number; zero from a
+    /// store that deletes them itself.
     async fn sweep_expired(&self) -> Result<usize>;
 
-    /// Checks everything that is stored for damage and describes the first found. `None` also from a store that others
-    /// look after. Takes long.
+    /// Checks all stored data for damage and describes the first found; `None` if there is none, or if the store is a
+    /// managed service. Takes long.
     async fn find_damage(&self) -> Result<Option<String>>;
 }
 
-/// Writes a document without meaning, which expires by itself.
+/// Writes a meaningless document, which expires.
 async fn write_trial(store: &impl DocumentStore) -> Result<()> {
-    // Among what is computed and may be lost, in nobody's partition.
+    // In a container of expendable data, in a partition of no user.
     let key = Key::new(Container::VaultInsightsCache, "system", "readiness");
     let trial = serde_json::json!({ "id": key.id, "userId": key.partition, "ttl": TRIAL_SECONDS });
     store.upsert(&key, &trial).await.map(drop)
 }
 
-/// The size check that both back ends make before a write.
+/// Checks the size of a document; used by both back ends before a write.
 ///
 /// # Errors
 /// [`Error::TooLarge`] when the compact JSON text has more than [`MAX_DOCUMENT_BYTES`].

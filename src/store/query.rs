@@ -1,4 +1,4 @@
-//! Questions to a [`DocumentStore`](super::DocumentStore), the same for every back end.
+//! Queries of a [`DocumentStore`](super::DocumentStore), independent of the back end.
 //!
 //! Field names are `&'static str` (dotted for nested fields: `"price.amount"`) and so never come from a caller; values
 //! are always sent as parameters.
@@ -8,24 +8,24 @@ use serde_json::Value;
 
 use super::{Container, Stored};
 
-/// Which documents, in what order, how many, and which of their fields.
+/// A query: which documents, in what order, how many, and which of their fields.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// The container that is asked.
+    /// The container to search.
     pub container: Container,
     /// Partitions to search.
     pub scope: Scope,
-    /// Which documents.
+    /// Condition on the documents; `None` for all.
     pub filter: Option<Filter>,
-    /// Sort keys, the first one first. Documents that tie, or all of them when there is no key, come in an order of
-    /// the back end's that does not change from page to page.
+    /// Sort keys, most significant first. The order of ties, or of all documents without a sort key, depends on the
+    /// back end and is stable across pages.
     pub order: Vec<(&'static str, Direction)>,
-    /// Top-level fields to return; `None` for whole documents. Fields that a document lacks stay away.
+    /// Top-level fields to return; `None` for whole documents. Missing fields are omitted.
     pub fields: Option<&'static [&'static str]>,
     /// Length of the page, at least 1.
     pub limit: usize,
-    /// Where the page before this one ended ([`Page::next`]); `None` for the first page. One that a back end cannot use
-    /// starts from the beginning.
+    /// Continuation token of the previous page ([`Page::next`]); `None` for the first page. An unusable token starts
+    /// from the beginning.
     pub after: Option<String>,
 }
 
@@ -34,44 +34,43 @@ pub struct Query {
 pub enum Scope {
     /// The documents of one partition.
     Partition(String),
-    /// All documents of the container. In Cosmos DB this asks every physical partition: not for hot paths.
+    /// All documents of the container. In Cosmos DB this queries every physical partition: not for hot paths.
     All,
 }
 
-/// Which documents a query is about.
+/// A condition on documents.
 ///
-/// A test of a field that a document lacks is neither true nor false, as in SQL: the document does not match, and does
-/// not match the negated test either. [`Filter::is_defined`] asks for presence. Values of different JSON types are
-/// unequal and have no order.
+/// A test of a field that a document lacks is neither true nor false, as in SQL: the document does not match, nor does
+/// it match the negated test. [`Filter::is_defined`] tests for presence. Values of different JSON types are unequal and
+/// have no order.
 #[derive(Debug, Clone)]
 pub enum Filter {
-    /// The field compares so to the value (a string, number, boolean or null).
+    /// Compares the field to the value (a string, number, boolean or null).
     Compare(&'static str, Comparison, Value),
-    /// The field is a string that equals the text, without regard to case. A field that is no string is as good as
-    /// missing.
+    /// The field is a string that equals the text, ignoring case. A field that is not a string counts as missing.
     EqualIgnoringCase(&'static str, String),
     /// The field equals one of the values.
     In(&'static str, Vec<Value>),
-    /// The field is a list with an element equal to the value. Here and in the next one, a field that is no list is as
-    /// good as missing.
+    /// The field is a list with an element equal to the value. Here and in the next one, a field that is not a list
+    /// counts as missing.
     Contains(&'static str, Value),
-    /// The field is a list with an element (a string) that contains the text, without regard to case.
+    /// The field is a list with a string element that contains the text, ignoring case.
     AnyElementContains(&'static str, String),
-    /// The field is a list with an element (a string) that equals one of the texts, without regard to case. A document
-    /// can say that its elements are in lower case by another field, `<field>InLowerCase`; Cosmos DB finds those by its
+    /// The field is a list with a string element that equals one of the texts, ignoring case. A document can declare
+    /// with another field, `<field>InLowerCase`, that its elements are in lower case; Cosmos DB then finds it by its
     /// index.
     ContainsAny(&'static str, Vec<String>),
-    /// The first of the fields that is there and not null compares so to the value.
+    /// Compares the first of the fields that is present and not null to the value.
     CompareFirst(&'static [&'static str], Comparison, Value),
-    /// The field is there, be it null.
+    /// The field is present, possibly null.
     Defined(&'static str),
-    /// The field is missing or null. Always true or false; indexes that have the field serve it.
+    /// The field is missing or null. Always true or false; served by indexes on the field.
     Absent(&'static str),
     /// All of these filters match.
     All(Vec<Filter>),
-    /// At least one of them holds.
+    /// At least one of these filters matches.
     Any(Vec<Filter>),
-    /// It does not hold.
+    /// The filter does not match.
     Not(Box<Filter>),
 }
 
@@ -92,13 +91,13 @@ pub enum Comparison {
     GreaterOrEqual,
 }
 
-/// Lower case letter by letter, as Cosmos DB has it: `str::to_lowercase` writes a sigma at the end of a word
-/// differently, and then a word would not contain its own beginning.
+/// Converts letter by letter to lower case, like Cosmos DB: `str::to_lowercase` writes a final sigma differently, and
+/// then a word might not contain its own prefix.
 pub(super) fn lower_case(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 
-/// [`Filter::CompareFirst`], or unless `holds` its negation, in terms of other filters.
+/// Expresses [`Filter::CompareFirst`], or its negation unless `holds`, by other filters.
 pub(super) fn compare_first(fields: &[&'static str], comparison: Comparison, value: &Value, holds: bool) -> Filter {
     let Some((first, others)) = fields.split_first() else { return Filter::Any(Vec::new()) };
     let compare = Filter::Compare(first, comparison, value.clone());
@@ -116,12 +115,12 @@ pub(super) fn compare_first(fields: &[&'static str], comparison: Comparison, val
 }
 
 impl Filter {
-    /// The field equals `value`.
+    /// Tests whether the field equals `value`.
     pub fn equal(field: &'static str, value: impl Into<Value>) -> Self {
         Self::Compare(field, Comparison::Equal, value.into())
     }
 
-    /// The field differs from `value` (and is there).
+    /// Tests whether the field is present and differs from `value`.
     pub fn not_equal(field: &'static str, value: impl Into<Value>) -> Self {
         Self::Compare(field, Comparison::NotEqual, value.into())
     }
@@ -152,7 +151,7 @@ impl Query {
         Self { container, scope, filter: None, order: Vec::new(), fields: None, limit: 100, after: None }
     }
 
-    /// Adds a condition: the documents must match it and what was asked before.
+    /// Adds a condition that the documents must match as well.
     #[must_use]
     pub fn matching(mut self, filter: Filter) -> Self {
         self.filter = Some(match self.filter {
@@ -166,7 +165,7 @@ impl Query {
         self
     }
 
-    /// Adds a sort key after those there are.
+    /// Adds a sort key after the existing ones.
     #[must_use]
     pub fn order_by(mut self, field: &'static str, direction: Direction) -> Self {
         self.order.push((field, direction));
@@ -194,26 +193,25 @@ impl Query {
         self
     }
 
-    /// The sort keys for which the filter leaves more than one value.
+    /// Returns the sort keys that the filter does not fix to one value.
     pub(super) fn varying_order(&self) -> Vec<(&'static str, Direction)> {
         self.order.iter().copied().filter(|(name, _)| !is_fixed(self.filter.as_ref(), name)).collect()
     }
 }
 
-/// Some of the documents that a query asks for.
+/// A page of a query's results.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// The documents, in the query's order; at most its limit.
+    /// The documents in the query's order; at most its limit.
     pub documents: Vec<Stored>,
-    /// Continues after this page; `None` when there is no more. Opaque, bound to its query and back end.
+    /// Token for the next page; `None` on the last one. Opaque, and valid only for its query and back end.
     pub next: Option<String>,
-    /// Whether only the first sort key orders the whole walk, because the container lacks the index for the others.
-    /// They then order the documents within a page, and which of those that tie come on which page is the back end's
-    /// choice.
+    /// Whether only the first sort key holds across pages, because the container lacks the index for the others. These
+    /// then order the documents only within a page.
     pub loose_ties: bool,
 }
 
-/// Whether the filter leaves the field only one value.
+/// Whether the filter fixes the field to one value.
 fn is_fixed(filter: Option<&Filter>, name: &str) -> bool {
     match filter {
         Some(Filter::Compare(field, Comparison::Equal, _) | Filter::Absent(field)) => *field == name,

@@ -14,7 +14,7 @@ use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobStatus};
 use crate::model::lease::Lease;
 
-/// How long an idempotency key stands for the same job.
+/// How long an idempotency key refers to the same job.
 const KEY_SECONDS: i64 = 24 * 60 * 60;
 /// Attempts to accept a job while its key is in use, or has just expired.
 const ACCEPT_TRIES: usize = 8;
@@ -30,7 +30,7 @@ impl Jobs {
     pub async fn accept(&self, user: &UserId, name: &str, input: Value, key: Option<&str>) -> Result<JobId, Error> {
         let request_hash = sha256_hex(format!("{name}\n{input}"));
         for _ in 0..ACCEPT_TRIES {
-            // A request that is repeated costs nothing.
+            // Checked first: repeating a request is free.
             if let Some(key) = key
                 && let Some(id) = self.find_accepted(user, key, &request_hash).await?
             {
@@ -60,7 +60,7 @@ impl Jobs {
                 self.send_or_leave(&job).await?;
                 return Ok(job.id);
             }
-            // Somebody else has used the key meanwhile.
+            // Another request has used the key meanwhile.
         }
         Err(data::Error::Contended.into())
     }

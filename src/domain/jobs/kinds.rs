@@ -91,7 +91,7 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
     let step = async {
         let observed = services.base.telemetry.observer.begin(&digest::subject(run.user(), None));
         let trigger = Trigger { force: input.force, week: None };
-        // Made by a worker of this job that died before it could say so.
+        // An earlier worker of this job created it and died before it could record this.
         let earlier = match run.is_repeated() {
             true => services.digests.made_since(run.user(), run.asked_at()).await.map_err(digest_fault)?,
             false => None,
@@ -196,7 +196,7 @@ async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<F
     for group in chunks.chunks(CHUNKS_AT_A_TIME) {
         let done = group.first().map_or(0, |(number, _)| *number as u64);
         run.progress(done, chunks.len() as u64, "Reading articles").await?;
-        // All of them: one that is to be tried again does not cut off the others.
+        // All of them: a chunk to be retried does not cancel the others.
         let outcomes = join_all(group.iter().map(|(number, snippets)| {
             let step = read_chunk(&services.moods, &run, snippets);
             let (run, name) = (&run, format!("chunk-{}", number + 1));

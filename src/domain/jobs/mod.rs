@@ -1,18 +1,17 @@
-//! Long operations: accepted at once, done by workers, asked about meanwhile, with results to read afterwards.
+//! Long operations: accepted at once and run by workers; clients poll them and read the results afterwards.
 //!
-//! Each is a job: a document that says how far it is, and a message that starts a worker. The document comes first and
-//! has a lease; when that runs out and nothing has happened, the message was lost or the worker died, and
-//! [`Jobs::sweep`] queues the job again.
+//! Each is a job: a document with its progress, and a message that starts a worker. The document is written first and
+//! has a lease. If the lease expires, the message was lost or the worker died, and [`Jobs::sweep`] queues the job
+//! again.
 //!
-//! A worker has a job as long as it has the document's lease ([`crate::data::lease`]). Every write of a worker is a
-//! compare-and-swap that checks this, so one that slept past its lease finds that it may not write, and so does one
-//! whose job was terminated. Blobs cannot be checked like that. So each attempt has blobs of its own, never written
-//! twice, and only those count that the document names: what a late worker leaves is never seen, and deleted with the
-//! job.
+//! A worker holds a job as long as it holds the document's lease ([`crate::data::lease`]). Every write of a worker is a
+//! compare-and-swap that checks the lease, so a worker whose lease has expired, or whose job was terminated, can no
+//! longer write. Blobs cannot be checked like that. So each attempt writes its own blobs, each once, and only those
+//! named in the document count: blobs of a late worker are never visible, and are deleted with the job.
 //!
-//! Kinds of job are values ([`Kind`]): a name, an input type and a function over [`Run::step`]s. What a step came to is
-//! kept, so whoever goes on with a job repeats no step that was finished. The step that was cut off is done again: each
-//! must be harmless twice.
+//! Kinds of job are values ([`Kind`]): a name, an input type and a function over [`Run::step`]s. Results of finished
+//! steps are stored, so a worker that continues a job does not repeat them. It repeats the interrupted step, so steps
+//! must be idempotent.
 
 mod accept;
 mod fault;
@@ -246,7 +245,7 @@ impl Jobs {
             if job.status.is_final() {
                 return Edit::Keep(Changed::Refused);
             }
-            // The lease stays: it tells for how long somebody may still be busy.
+            // The lease stays: it tells how long a worker may still be busy.
             let lease = if job.is_worked_on(now) { job.lease.clone() } else { Lease::default() };
             settle(&mut job, JobStatus::Terminated, reason.map(str::to_owned), now);
             job.lease = lease;
@@ -257,7 +256,7 @@ impl Jobs {
         let changed = terminated.await?.unwrap_or(Changed::Missing);
         if changed == Changed::Done {
             info!(job.id = %id, "job terminated");
-            // A worker in another process finds out by itself.
+            // A worker in another process notices at its next write.
             self.running().iter().filter(|((job, _), _)| job == id).for_each(|(_, worker)| worker.cancel());
         }
         Ok(changed)
@@ -341,7 +340,7 @@ fn settle(job: &mut Job, status: JobStatus, detail: Option<String>, now: Timesta
     job.lease = Lease::default();
     job.purge_at = Some(now + KEPT);
     job.ttl = Some(KEPT_SECONDS);
-    // Nobody goes on from them any more.
+    // Not needed by a final job.
     job.steps.clear();
 }
 

@@ -17,7 +17,7 @@ const LONGEST_TITLE: usize = 200;
 /// How often a path is decoded to find its final meaning.
 const MOST_ENCODINGS: usize = 4;
 
-/// A path that leads, or tries to lead, out of a job's outputs.
+/// A path that leads out of a job's outputs, or attempts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path is not that of a file")]
 pub struct BadPath;
@@ -44,7 +44,7 @@ impl OutputPath {
             }
             decoded = next;
         }
-        // Nobody encodes so often who means well.
+        // No honest client encodes this often.
         Err(BadPath)
     }
 
@@ -56,7 +56,7 @@ impl OutputPath {
 
 fn is_inside(path: &str) -> bool {
     let is_drive = path.as_bytes().get(1) == Some(&b':');
-    // Letters that look like dots or slashes, or that systems take for them, and the bytes of overlong encodings.
+    // Characters that resemble or are treated as dots or slashes, and bytes of overlong encodings.
     let strange = |letter: char| {
         letter == '\\'
             || letter.is_control()
@@ -92,7 +92,7 @@ pub fn natural_order(a: &str, b: &str) -> Ordering {
     key(a).cmp(&key(b)).then_with(|| natord::compare_ignore_case(a, b)).then_with(|| a.cmp(b))
 }
 
-/// Writes an output to `place`, which nobody else writes to.
+/// Writes an output to `place`, to which nothing else is written.
 pub(super) async fn write(
     jobs: &Jobs,
     id: &JobId,

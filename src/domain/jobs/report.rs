@@ -10,7 +10,7 @@ use crate::base::text;
 use crate::model::job::Job;
 use crate::model::timestamp::Timestamp;
 
-/// Most links and problems listed; of others only the number.
+/// Most links and problems listed; of further ones only the number.
 const MOST_LISTED: usize = 200;
 /// Longest text of a link or reason, in characters.
 const LONGEST_TEXT: usize = 300;

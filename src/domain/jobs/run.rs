@@ -172,7 +172,7 @@ impl Run {
             let megabytes = outputs::LARGEST / 1024 / 1024;
             return Err(Fault::Failed(format!("The file {path} is longer than {megabytes} MiB.")));
         }
-        // What comes too late all the same stays unnamed, in a place that nobody else writes to.
+        // A write that is late nevertheless is never listed, and overwrites nothing.
         self.check().await?;
         Ok(outputs::write(&self.0.jobs, &self.0.id, &self.place(), path, content).await?)
     }
@@ -223,12 +223,12 @@ impl Run {
 
     // --- The job's document -----------------------------------------------------------------------------------------
 
-    /// Does `work` as long as the job is this worker's, and writes the progress now and then.
+    /// Runs `work` while this worker holds the job, and regularly writes the progress.
     pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost> {
         self.0.held.keep_noting(|job| self.note(job), work).await
     }
 
-    /// Notes how far the job is.
+    /// Copies the progress to the job.
     fn note(&self, job: &mut Job) {
         job.custom_status.clone_from(&self.state().progress);
         job.last_updated_time = self.0.jobs.now();
@@ -243,7 +243,7 @@ impl Run {
             self.note(job);
             let recorded = job.steps.len();
             change(job);
-            // Outputs are seen with the step that wrote them.
+            // Outputs become visible with the step that wrote them.
             if job.status.is_final() || job.steps.len() > recorded {
                 outputs::publish(&mut job.outputs, outputs.clone());
                 published = outputs.len();

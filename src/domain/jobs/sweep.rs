@@ -1,4 +1,4 @@
-//! What the sweeper does: it queues jobs again whose message or worker was lost, and deletes old ones.
+//! The sweeper: queues jobs again whose message or worker was lost, and deletes old ones.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
@@ -60,7 +60,7 @@ impl Jobs {
     pub(super) async fn requeue(&self, found: &Job, why: &str) -> Result<Option<Job>, data::Error> {
         let now = self.now();
         let requeued = self.0.data.jobs.edit(&found.user_id, &found.id, |mut job| {
-            // Changed since it was found: somebody else has seen to it.
+            // Otherwise it was changed since it was found, so another process has dealt with it.
             let is_same = (job.attempt, job.requeues) == (found.attempt, found.requeues);
             if job.status.is_final() || job.is_worked_on(now) || !is_same {
                 return Edit::Keep(None);

@@ -1,4 +1,4 @@
-//! What workers do with a job's message.
+//! Processing of a job's message.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::model::job::{Job, JobMessage, JobStatus};
 const MOST_FAILURES: u32 = 5;
 /// Attempts without a finished step after which a job fails for good, since a job may crash its process.
 const MOST_STALLS: u32 = 10;
-/// The longest time between two renewals of a lease: with each one a worker learns whether its job was terminated from
+/// Longest time between two renewals of a lease; with each one a worker learns whether its job was terminated through
 /// another process.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest time that a worker spends on a job per invocation; below the limit of functions (9 min), so that the outcome
@@ -140,7 +140,7 @@ impl Jobs {
     /// Runs the kind's function with a time limit, and catches panics.
     async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, Fault> {
         let Some(kind) = self.kind(&job.name) else {
-            // Of a newer version perhaps, which may get it the next time.
+            // Possibly a kind of a newer version, which may receive the next delivery.
             return Err(Fault::retry("This kind of job is not known.", UnknownKind));
         };
         let work = AssertUnwindSafe((kind.operation)(run.clone(), job.input.clone())).catch_unwind();
@@ -157,7 +157,7 @@ impl Jobs {
         let key = data::jobs::Jobs::key(&message.user_id, &message.job_id);
         leases
             .claim(key, |found: Option<Job>, standing| match found {
-                // A job that is not there was purged.
+                // A missing job was purged.
                 None => Decision::Leave(NotTaken::Nothing),
                 Some(job) if job.status.is_final() => Decision::Leave(NotTaken::Nothing),
                 Some(_) if matches!(standing, Standing::Held(_)) => Decision::Leave(NotTaken::HeldElsewhere),
@@ -181,7 +181,7 @@ impl Jobs {
             Err(Fault::Lost) => return Ok(Worked::Lost),
             Err(fault) => return Err(WorkError::Failed(fault.into())),
         }
-        // If this fails the message that we have comes back, which serves as well.
+        // If this fails, the current message is delivered again, which has the same effect.
         self.send(job).await.map_err(WorkError::Failed)?;
         info!(job.id = %job.id, "job handed over to another invocation");
         Ok(Worked::HandedOn)
@@ -194,7 +194,7 @@ impl Jobs {
     /// When the store, queue or blob store fails; the message must then stay in its queue.
     pub async fn give_up(&self, message: &JobMessage) -> Result<(), WorkError> {
         let Some(job) = self.0.data.jobs.find(&message.user_id, &message.job_id).await? else { return Ok(()) };
-        // Should the worker that has it die, the sweeper sees to it.
+        // If its worker dies, the sweeper requeues it.
         if job.status.is_final() || job.is_worked_on(self.now()) {
             return Ok(());
         }

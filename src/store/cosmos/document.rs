@@ -1,4 +1,4 @@
-//! A document as the service sends it.
+//! Documents as the service sends them.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use crate::store::{ETag, Stored};
 /// Fields that the service adds to every document.
 pub(super) const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
-/// Bytes that most documents fit into.
+/// Size in bytes that most documents do not exceed.
 const USUAL_LENGTH: usize = 1024;
 
-/// A document as it is handed out: without the [`SYSTEM_FIELDS`], and each other field as the text that the service
-/// sent. Read in one pass over the answer, from which the texts are copied once.
+/// A document as returned to callers: without the [`SYSTEM_FIELDS`], all other fields verbatim. Parsed in one pass over
+/// the response, with a single copy.
 pub(super) struct Document(pub(super) Stored);
 
 impl<'de> Deserialize<'de> for Document {
@@ -35,7 +35,7 @@ impl<'de> Visitor<'de> for Fields {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Stored, A::Error> {
         let (mut json, mut etag) = (String::with_capacity(USUAL_LENGTH), None);
         json.push('{');
-        // Names, too, are texts with their quotes and escapes; the service writes its own without.
+        // Names are raw as well, with quotes and escapes; the service writes its own names without escapes.
         while let Some((quoted, value)) = fields.next_entry::<&RawValue, &RawValue>()? {
             let name = quoted.get().trim_matches('"');
             if name == "_etag" {

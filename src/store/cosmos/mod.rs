@@ -1,7 +1,8 @@
 //! Documents in Azure Cosmos DB.
 //!
-//! The client is made by the first call that needs it, so starting up never waits for Cosmos DB; until it can be made,
-//! calls answer [`Error::Unavailable`]. [`CosmosStore::init`] makes database and containers where that is our task.
+//! The client is created by the first call that needs it, so startup never waits for Cosmos DB. Until that succeeds,
+//! calls fail with [`Error::Unavailable`]. [`CosmosStore::init`] creates database and containers where no template
+//! does.
 
 mod document;
 mod once;
@@ -57,37 +58,37 @@ use crate::base::outage;
 use crate::config::Cosmos;
 use crate::telemetry::metrics::Metrics;
 
-/// How long one read, write or page may take, retries included, whatever the SDK does within.
+/// Time limit of one read, write or page, including all retries of the SDK.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
 
-/// The same as the SDK is told, which then says more about what it waited for.
+/// The SDK's own time limit. Shorter, because the SDK's error says more about what it waited for.
 const SDK_DEADLINE: Duration = Duration::from_millis(7_500);
 
-/// How long a whole query may take: filtered pages can come back nearly empty, so one page of ours may be many of the
-/// service's.
+/// Time limit of a whole query: the service's filtered pages can be nearly empty, so one of our pages may need many of
+/// them.
 const QUERY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the first call may wait for the client or the container's description.
+/// Time limit for creating the client or reading the container's properties.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How long a container counts as lacking an index after the service said so. Then it is asked again, so that one which
-/// was added meanwhile is used.
+/// How long a container counts as lacking an index after the service reported it. Then it is tried again, in case the
+/// index was added meanwhile.
 const INDEX_LACKING: Duration = Duration::from_secs(5 * 60);
 
-/// What the SDK's continuation tokens begin with. Others come from somewhere else, and are not sent to the service.
+/// Prefix of the SDK's continuation tokens. Others are foreign and are not sent to the service.
 const TOKEN_PREFIX: &str = "c1.";
 
-/// Longest page that the service gives.
+/// Longest page that the service returns.
 const LONGEST_PAGE: usize = 1000;
 
 /// Most operations in a batch of the service.
 const LARGEST_BATCH: usize = 100;
 
-/// The service notes the second of a write. A second write within it changes nothing that [`PartitionIndex::changes`]
-/// sees, so a mark counts only when that second is over, on a clock that may differ from the service's by some more.
+/// The service timestamps writes in seconds. [`PartitionIndex::changes`] cannot detect a second write within the same
+/// second, so a mark counts only after that second, plus a margin for clock skew.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// The answer to [`sql::changes`]. There is nothing newest in an empty partition.
+/// Result of [`sql::changes`]. `newest` is missing for an empty partition.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Counted {
@@ -103,16 +104,15 @@ pub struct CosmosStore {
     metrics: Metrics,
     client: Once<CosmosClient>,
     containers: [Once<ContainerClient>; Container::ALL.len()],
-    /// The orders that a container has no composite index for, and when the service said so.
+    /// Sort orders for which a container lacks the composite index, and when the service reported it.
     lacking: Mutex<HashMap<Index, Instant>>,
 }
 
-/// A container and an order of its documents.
+/// A container and a sort order.
 type Index = (Container, Vec<(&'static str, Direction)>);
 
 impl CosmosStore {
-    /// The store. Makes no call yet.
-    /// Without a key, `identity` signs in.
+    /// Creates the store without connecting. Without an account key, it authenticates with `identity`.
     pub fn new(account: Cosmos, identity: Identity) -> Self {
         Self {
             account,
@@ -124,13 +124,13 @@ impl CosmosStore {
         }
     }
 
-    /// The store, which records what its calls cost.
+    /// Records the cost of calls as metrics.
     #[must_use]
     pub fn watched(self, metrics: &Metrics) -> Self {
         Self { metrics: metrics.clone(), ..self }
     }
 
-    /// The client, made by the first call; a failure is forgotten, so that the next call tries again.
+    /// Returns the client, created by the first call. A failure is not cached, so the next call tries again.
     async fn client(&self) -> Result<&CosmosClient> {
         let make = || {
             let (account, identity, metrics) = (self.account.clone(), self.identity.clone(), self.metrics.clone());
@@ -153,9 +153,10 @@ impl CosmosStore {
         deadline::within(CONNECT_DEADLINE, describe).await?
     }
 
-    /// What a write came to. The SDK repeats a write whose answer it did not get, so a conflict can be with our own
-    /// earlier attempt: then the document is just as we wanted it. Who writes documents to win a race puts something of
-    /// its own into them, or someone else's equal document could pass for ours here.
+    /// Returns the outcome of a write. The SDK repeats a write whose response it did not get, so a conflict may be with
+    /// our own earlier attempt: then the stored document equals ours, and the write succeeded. Documents that are
+    /// written to win a race must contain something unique to the writer; otherwise an equal document of another writer
+    /// would count as ours.
     async fn written(
         &self,
         key: &Key,
@@ -172,19 +173,19 @@ impl CosmosStore {
         }
     }
 
-    /// The version of the document at `key` if its content is `document`.
+    /// Returns the version of the document at `key` if its content equals `document`.
     async fn stored_as(&self, key: &Key, document: &Value) -> Result<Option<ETag>> {
         let Some(stored) = self.read(key).await? else { return Ok(None) };
         let content: Value = stored.parse().map_err(|fault| Error::Failed(fault.into()))?;
         let mut wanted = document.clone();
         if let Some(fields) = wanted.as_object_mut() {
-            // The service puts its own in their place.
+            // The service replaces these.
             fields.retain(|name, _| !document::SYSTEM_FIELDS.contains(&name.as_str()));
         }
         Ok(same_content(&content, &wanted).then_some(stored.etag))
     }
 
-    /// Whether everything that `writes` asks for is there.
+    /// Whether the store is in the state that `writes` lead to.
     async fn all_done(&self, container: Container, partition: &str, writes: &[Write]) -> Result<bool> {
         for write in writes {
             let done = match write {
@@ -201,13 +202,13 @@ impl CosmosStore {
         Ok(true)
     }
 
-    /// How many documents the partition has, and the newest and the sum of the seconds in which they were written.
+    /// Returns the number of the partition's documents, and the newest and the sum of their timestamps.
     async fn count_changes(&self, container: Container, partition: &str) -> Result<Counted> {
         let scope = Scope::Partition(partition.to_owned());
         self.aggregate(container, &scope, sql::changes(container, partition)?).await
     }
 
-    /// The sums of a statement that counts documents.
+    /// Runs an aggregate statement and adds up its partial results.
     async fn aggregate(
         &self,
         container: Container,
@@ -222,7 +223,7 @@ impl CosmosStore {
         let asked = answered(client.query_items::<Counted>(statement, scope, None)).await?;
         let mut pages = asked.map_err(error)?.into_pages();
         let mut all = Counted::default();
-        // A large partition is counted in parts.
+        // A large partition returns partial results.
         while let Some(answer) = answered(pages.try_next()).await?.map_err(error)? {
             for part in answer.into_items() {
                 all.documents += part.documents;
@@ -233,8 +234,8 @@ impl CosmosStore {
         Ok(all)
     }
 
-    /// A page in the query's order. An order of several keys needs a composite index; where the container lacks it, the
-    /// first key that the filter does not fix orders the walk, which every container can do.
+    /// Returns a page in the query's order. Several sort keys need a composite index; if the container lacks it,
+    /// documents are sorted across pages only by the first key that the filter does not fix, which needs none.
     async fn page(&self, query: &Query) -> Result<Page> {
         if query.order.len() < 2 {
             return self.collect_page(query, &sql::Sql::new(query)).await;
@@ -271,7 +272,7 @@ impl CosmosStore {
         self.lacking.lock().insert(index, Instant::now());
     }
 
-    /// Asks for pages until there are as many documents as wanted, or no more.
+    /// Requests pages until there are enough documents, or no more.
     async fn collect_page(&self, query: &Query, sql: &sql::Sql) -> Result<Page> {
         let statement = sql.statement()?;
         let mut page = Page::default();
@@ -280,7 +281,7 @@ impl CosmosStore {
         loop {
             let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
             match self.ask(query, statement.clone(), token.take(), wanted).await {
-                // Made up, or of another query: it starts from the beginning.
+                // An invalid token, or one of another query: start from the beginning.
                 Err(error) if is_given && refuses_token(&error) => {
                     debug!(error = %Chain(&error), "continuation token not usable");
                 }
@@ -298,7 +299,7 @@ impl CosmosStore {
         }
     }
 
-    /// One page of the service, and what continues after it.
+    /// Requests one page of the service; also returns the continuation token.
     async fn ask(
         &self,
         query: &Query,
@@ -379,7 +380,7 @@ impl DocumentStore for CosmosStore {
         match answered(container.delete_item(key.partition.clone(), &key.id, options)).await? {
             Ok(_) => Ok(true),
             Err(failure) if failure.status().is_not_found() => {
-                // Gone already: an earlier attempt of this call may well have done it.
+                // Already deleted, possibly by an earlier attempt of this call.
                 if was_repeated(&failure) {
                     Ok(true)
                 } else if etag.is_some() {
@@ -430,7 +431,7 @@ impl DocumentStore for CosmosStore {
         let answered = answered(client.execute_transactional_batch(batch, None)).await?;
         let response = answered.map_err(|failure| write_error(failure, size_bytes))?;
         let repeated = was_attempted_before(&response.diagnostics());
-        // The answer as a whole says little: one refused write makes the others 424, and each tells its own.
+        // The overall status says little: each write has its own, and when one is refused, the others get 424.
         let results = response.into_model().map_err(error)?;
         match batch_outcome(results.results(), size_bytes) {
             Err(Error::Conflict) if repeated && self.all_done(container, partition, writes).await? => Ok(()),
@@ -451,7 +452,7 @@ impl PartitionIndex for CosmosStore {
         }
         let counted = deadline::within(QUERY_DEADLINE, Box::pin(self.count_changes(container, partition))).await;
         let Counted { documents, newest, total } = counted??;
-        // Seconds of this size are whole numbers, which the service sends as it likes.
+        // These are whole numbers, which the service may send in any format.
         let value = format!("{documents:.0}-{:.0}-{total:.0}", newest.unwrap_or_default());
         let newest = newest.and_then(|newest| OffsetDateTime::from_unix_timestamp(newest as i64).ok());
         Ok(Some(ChangeMark { value, certain_from: newest.map(|newest| newest + SETTLING) }))
@@ -461,7 +462,7 @@ impl PartitionIndex for CosmosStore {
         let statement = sql::Sql::count(query).statement()?;
         let counting = Box::pin(self.aggregate(query.container, &query.scope, statement));
         let Counted { documents, .. } = deadline::within(QUERY_DEADLINE, counting).await??;
-        // A whole number that is not negative, sent as the service likes.
+        // A non-negative whole number, which the service may send in any format.
         Ok(documents as u64)
     }
 
@@ -482,27 +483,27 @@ impl Upkeep for CosmosStore {
         write_trial(self).await
     }
 
-    /// The service deletes expired documents by itself.
+    /// Does nothing: the service deletes expired documents.
     async fn sweep_expired(&self) -> Result<usize> {
         Ok(0)
     }
 
-    /// The service looks after what it stores.
+    /// Does nothing: the service maintains its data.
     async fn find_damage(&self) -> Result<Option<String>> {
         Ok(None)
     }
 }
 
-/// Waits for an answer of the SDK. Its calls keep a deadline by themselves, but not in all of their steps.
+/// Waits for the SDK with our time limit, because the SDK does not apply its own to all steps of a call.
 async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
     // On the heap: the SDK's futures are large.
     Ok(deadline::within(OPERATION_DEADLINE, Box::pin(call)).await?)
 }
 
-/// A client of the account.
+/// Connects to the account.
 ///
 /// # Errors
-/// When it cannot be reached, or the key cannot be used.
+/// When it cannot be reached, or the key is unusable.
 pub async fn connect(account: &Cosmos, identity: &Identity, metrics: &Metrics) -> Result<CosmosClient> {
     crypto::install(); // the SDK makes clients of its own
     let endpoint: AccountEndpoint =
@@ -531,16 +532,16 @@ pub async fn connect(account: &Cosmos, identity: &Identity, metrics: &Metrics) -
     let mut builder = CosmosClient::builder()
         .with_runtime(runtime)
         .with_default_operation_options(operations)
-        // JSON text, so that what we read is byte for byte what was stored, on every account and emulator alike.
+        // Text encoding, so that we read exactly the stored bytes, on every account and emulator.
         .with_binary_encoding_options(BinaryEncodingOptions::new().with_enabled(false));
     if metrics.is_on() {
         builder = builder.with_diagnostics_handler(Arc::new(CallMeter(metrics.clone())));
     }
-    // No preference: the order in which the account lists its regions.
+    // No preference: regions are used in the account's order.
     builder.build(reference, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
 }
 
-/// Records what each call of the SDK cost.
+/// Records the cost of each SDK call.
 struct CallMeter(Metrics);
 
 impl DiagnosticsHandler for CallMeter {
@@ -553,7 +554,7 @@ impl DiagnosticsHandler for CallMeter {
     }
 }
 
-/// The document as text, once it is sure that it can be saved at `key`.
+/// Serialises the document after checking that it can be saved at `key`.
 fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
     let partition_key = key.container.spec().partition_key;
     if !key.is_valid() {
@@ -569,13 +570,13 @@ fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
     Ok(text)
 }
 
-/// Whether the service refused an order because there is no composite index for it.
+/// Whether the service refused a sort order because its composite index is missing.
 fn wants_index(cause: &(dyn std::error::Error + 'static)) -> bool {
     Chain(cause).to_string().contains("composite index")
 }
 
-/// Whether a query failed because of its continuation token. The service refuses one of another query; one that the SDK
-/// cannot read is a 500 of its own.
+/// Whether a query failed because of its continuation token. The service refuses a token of another query; for an
+/// unreadable one the SDK itself returns a 500.
 fn refuses_token(error: &Error) -> bool {
     match error {
         Error::Failed(cause) => !wants_index(&**cause),
@@ -584,7 +585,7 @@ fn refuses_token(error: &Error) -> bool {
     }
 }
 
-/// Sorts those documents by `ties` that have the same `first` and follow each other.
+/// Sorts runs of documents with the same `first` by `ties`.
 fn sort_ties(documents: &mut Vec<Stored>, first: &str, ties: &[(&'static str, Direction)]) -> Result<()> {
     let keyed = documents.drain(..).map(|stored| Ok((stored.parse::<Map<String, Value>>()?, stored)));
     let mut keyed = keyed.collect::<serde_json::Result<Vec<_>>>().map_err(|fault| Error::Failed(fault.into()))?;
@@ -615,16 +616,16 @@ fn etag_of(response: &ItemResponse) -> Result<ETag> {
     Ok(ETag(etag.to_string()))
 }
 
-/// Whether nothing is left to read. The SDK writes this into its token and offers no other way to see it without asking
-/// the service once more. If the form of the token changes, this costs an empty page at the end, no more.
+/// Whether nothing is left to read. Only the SDK's token says so without another request. If the token format changes,
+/// the only effect is an empty last page.
 fn is_end(token: &ContinuationToken) -> bool {
     let decoded = token.as_str().strip_prefix(TOKEN_PREFIX).and_then(|body| BASE64_URL_SAFE_NO_PAD.decode(body).ok());
     let state: Option<Value> = decoded.and_then(|json| serde_json::from_slice(&json).ok());
     state.is_some_and(|state| state.pointer("/root/kind").and_then(Value::as_str) == Some("drained"))
 }
 
-/// Whether an earlier attempt of the same call may have been carried out: it was sent, and what came back, if anything,
-/// does not rule it out.
+/// Whether an earlier attempt of the same call may have taken effect: it was sent, and the response, if any, does not
+/// rule this out.
 fn was_attempted_before(diagnostics: &azure_data_cosmos::diagnostics::DiagnosticsContext) -> bool {
     let requests = diagnostics.requests();
     let attempts: Vec<_> = requests.iter().filter(|request| request.pipeline_type().is_data_plane()).collect();
@@ -643,7 +644,7 @@ fn was_repeated(failure: &CosmosError) -> bool {
     is_conflict && failure.diagnostics().is_some_and(|diagnostics| was_attempted_before(&diagnostics))
 }
 
-/// Equality of documents. The service keeps numbers as doubles, so `1.0` comes back as `1`.
+/// Compares documents. The service stores numbers as doubles, so `1.0` is returned as `1`.
 fn same_content(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
@@ -656,7 +657,7 @@ fn same_content(a: &Value, b: &Value) -> bool {
 }
 
 fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usize) -> Result<()> {
-    // 424 only says that another one failed.
+    // 424 only means that another write failed.
     let refused = results.iter().map(TransactionalBatchOperationResult::status_code).filter(|code| *code >= 400);
     match refused.min_by_key(|code| *code == 424) {
         None => Ok(()),
@@ -669,18 +670,18 @@ fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usiz
     }
 }
 
-/// The error of an operation that expects to find nothing in its way.
+/// Converts the error of an operation that cannot conflict.
 fn error(failure: CosmosError) -> Error {
     let status = failure.status();
     match u16::from(status.status_code()) {
         code if outage::of_status(code) => Error::Unavailable(failure.into()),
-        // Another replica has not caught up yet.
+        // The replica has not caught up yet.
         404 if status.is_read_session_not_available() => Error::Unavailable(failure.into()),
         _ => Error::Failed(failure.into()),
     }
 }
 
-/// The error of a write of so many bytes: what is in its way is a conflict.
+/// Converts the error of a write of this size, which may be a conflict.
 fn write_error(failure: CosmosError, size_bytes: usize) -> Error {
     let status = failure.status();
     if status.is_conflict() || status.is_precondition_failed() || status.is_not_found() {
@@ -715,7 +716,7 @@ mod tests {
         assert!(matches!(batch_outcome(&results(&[424, 429]), 9), Err(Error::Unavailable(_))));
         assert!(matches!(batch_outcome(&results(&[424, 413]), 9), Err(Error::TooLarge { size_bytes: 9 })));
         assert!(matches!(batch_outcome(&results(&[400, 424]), 9), Err(Error::Failed(_))));
-        // All are bystanders only when the service keeps the reason to itself.
+        // Only 424: the service did not report the cause.
         assert!(matches!(batch_outcome(&results(&[424, 424]), 9), Err(Error::Failed(_))));
     }
 

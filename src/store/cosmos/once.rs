@@ -1,4 +1,4 @@
-//! A value that is made once, by a call to the outside, and then kept.
+//! A value that is created once, by a remote call, and then cached.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use crate::base::deadline;
 use crate::store::{Error, Result};
 
-/// A value that is made by the first call that needs it. All who come meanwhile wait for the same attempt and share its
-/// outcome, so a service that hangs costs each of them the limit once, however many they are. An attempt goes on for as
-/// long as anybody waits for it; a failure is forgotten, and the next call tries again.
+/// A value that is created by the first call that needs it. Concurrent callers wait for the same attempt and share its
+/// outcome, so an unresponsive service delays each of them by the time limit only once. An attempt makes progress only
+/// while somebody waits for it. A failure is not cached; the next call tries again.
 pub(super) struct Once<T> {
     value: OnceLock<T>,
     attempt: Mutex<Option<Attempt<T>>>,
@@ -26,7 +26,7 @@ struct Attempt<T> {
     outcome: Shared<BoxFuture<'static, std::result::Result<T, Failure>>>,
 }
 
-/// An error that all who wait get a copy of.
+/// An error of which every waiting caller gets a copy.
 #[derive(Clone)]
 struct Failure {
     is_outage: bool,
@@ -42,7 +42,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
         self.value.get()
     }
 
-    /// The value; `make` makes it unless that is being done, and has `limit` for it.
+    /// Returns the value. If there is none and no attempt is in progress, `make` creates it within `limit`.
     pub(super) async fn get_or_make<F>(&self, limit: Duration, make: impl FnOnce() -> F) -> Result<&T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -52,7 +52,7 @@ impl<T: Clone + Send + Sync + 'static> Once<T> {
         }
         let outcome = {
             let mut attempt = self.attempt.lock();
-            // One that everybody has left stands still, and its time may be over.
+            // An attempt that all callers have left makes no progress and may have timed out.
             if attempt.as_ref().is_none_or(|attempt| attempt.began.elapsed() >= limit) {
                 let making = make();
                 let limited = async move {
@@ -108,7 +108,7 @@ mod tests {
         let verdicts = join_all((0..40).map(|_| ask())).await;
         assert!(verdicts.iter().all(|verdict| matches!(verdict, Err(Error::Unavailable(_)))));
         assert_eq!((attempts.load(Ordering::SeqCst), began.elapsed()), (1, LIMIT));
-        // Forgotten: the next one tries again, and what is made stays.
+        // The failure is not cached; the value is.
         assert_eq!(once.get_or_make(LIMIT, || async { Ok(7) }).await.unwrap(), &7);
         assert_eq!(ask().await.unwrap(), &7);
     }

@@ -1,7 +1,7 @@
-//! What `pluckit storage init` makes in an emulator or a fresh account: the database and its containers.
+//! `pluckit storage init` for Cosmos DB: creates the database and its containers in an emulator or new account.
 //!
-//! Production accounts are made by the infrastructure templates. Creation needs an account key: with an identity the
-//! service refuses it. Containers that exist get the composite indexes they lack; all else of them stays as it is.
+//! Production accounts are created by the infrastructure templates. Creation needs an account key: the service refuses
+//! it with an identity. Existing containers get missing composite indexes and are otherwise unchanged.
 
 use std::time::Duration;
 
@@ -36,19 +36,19 @@ pub struct InitReport {
     pub database_created: bool,
     /// Names of the containers that are new.
     pub created: Vec<String>,
-    /// Names of the containers that were there.
+    /// Names of the containers that existed.
     pub existing: Vec<String>,
-    /// Which of those lacked composite indexes, and which they got.
+    /// Which of those lacked composite indexes, and the indexes that were added.
     pub indexed: Vec<(String, Vec<String>)>,
     /// Names of new containers whose vector index the account refused: vectors are stored but not indexed there.
     pub without_vectors: Vec<String>,
 }
 
 impl CosmosStore {
-    /// Creates the database and the containers that are missing. Safe to repeat, and to run twice at once.
+    /// Creates the database and the missing containers. Can be repeated and run concurrently.
     ///
     /// # Errors
-    /// As every operation of the store. What was made before the error stays.
+    /// As every operation of the store. Whatever was created before the error remains.
     pub async fn init(&self) -> Result<InitReport> {
         let client = self.client().await?;
         let mut report = InitReport::default();
@@ -76,7 +76,7 @@ impl CosmosStore {
         Ok(report)
     }
 
-    /// Adds the composite indexes that a container lacks to those it has. Returns them in words.
+    /// Adds missing composite indexes to a container, and returns them in words.
     async fn add_indexes(&self, name: &str, spec: &Spec) -> Result<Vec<String>> {
         let Some(mut properties) = self.describe(name).await? else { return Ok(Vec::new()) };
         let expected = composite_indexes(spec);
@@ -85,7 +85,7 @@ impl CosmosStore {
             return Ok(Vec::new());
         }
         let words = missing.iter().map(index_in_words).collect();
-        // A container without a policy of its own is indexed as a new one is.
+        // A container without a policy gets that of a new one.
         let policy = properties.indexing_policy.get_or_insert_with(everything_indexed);
         policy.composite_indexes.extend(missing);
         let options = ReplaceContainerOptions::default().with_operation_options(patient());
@@ -108,7 +108,7 @@ pub struct Inspection {
 /// A difference between a container and its definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// There is none.
+    /// The container is missing.
     Missing,
     /// It has another partition key.
     PartitionKey {
@@ -126,16 +126,16 @@ pub enum Finding {
     },
     /// It lacks composite indexes.
     Indexes {
-        /// They, in words.
+        /// The missing indexes, in words.
         missing: Vec<String>,
     },
 }
 
 impl CosmosStore {
-    /// Looks at every container.
+    /// Compares every container with its definition.
     ///
     /// # Errors
-    /// As every operation of the store. A container that is missing is no error.
+    /// As every operation of the store. A missing container is not an error.
     pub async fn inspect(&self) -> Result<Vec<Inspection>> {
         let mut inspections = Vec::new();
         for container in Container::ALL {
@@ -183,14 +183,14 @@ fn compare(found: &ContainerProperties, expected: &ContainerProperties) -> Vec<F
     findings
 }
 
-/// Those of `expected` that the container does not have.
+/// Returns the indexes in `expected` that the container lacks.
 fn missing_indexes(found: &ContainerProperties, expected: &[CompositeIndex]) -> Vec<CompositeIndex> {
     let existing = found.indexing_policy.as_ref().map(|policy| policy.composite_indexes.as_slice());
     let existing = existing.unwrap_or_default();
     expected.iter().filter(|wanted| !existing.iter().any(|index| serves(index, wanted))).cloned().collect()
 }
 
-/// Whether an index serves the order that `wanted` is for: it is the same, or its exact opposite.
+/// Whether an index serves the sort order of `wanted`: it has the same order or exactly the opposite one.
 fn serves(index: &CompositeIndex, wanted: &CompositeIndex) -> bool {
     let same_paths = index.properties.iter().map(|key| &key.path).eq(wanted.properties.iter().map(|key| &key.path));
     let mut turned = index.properties.iter().zip(&wanted.properties).map(|(key, wanted)| key.order != wanted.order);
@@ -206,7 +206,7 @@ fn index_in_words(index: &CompositeIndex) -> String {
     format!("({})", keys.collect::<Vec<_>>().join(", "))
 }
 
-/// An order of documents as people write it.
+/// Formats a sort order for people.
 pub(super) fn in_words(order: &[(&'static str, Direction)]) -> String {
     index_in_words(&composite_index(order))
 }
@@ -229,7 +229,7 @@ enum Creation {
 }
 
 /// Creates a container if it is missing. Accounts and emulators without vector search refuse a vector policy with 400;
-/// such a container is made without it.
+/// the container is then created without it.
 async fn create(database: &DatabaseClient, name: &str, spec: &Spec) -> Result<Creation> {
     let create = async |spec: &Spec| {
         let options = CreateContainerOptions::default().with_operation_options(patient());
@@ -244,7 +244,7 @@ async fn create(database: &DatabaseClient, name: &str, spec: &Spec) -> Result<Cr
     }
 }
 
-/// `false` when there was one already.
+/// Returns `false` if it already existed.
 fn is_new<T>(created: std::result::Result<T, CosmosError>) -> Result<bool> {
     match created {
         Ok(_) => Ok(true),
@@ -257,9 +257,9 @@ fn patient() -> OperationOptions {
     OperationOptionsBuilder::new().with_end_to_end_latency_policy(CREATION_DEADLINE.into()).build()
 }
 
-/// The composite indexes that our queries and those of other services need.
+/// Returns the composite indexes that our queries and those of other services need.
 fn composite_indexes(spec: &Spec) -> Vec<CompositeIndex> {
-    // One key is indexed anyway.
+    // A single key needs no composite index.
     let sparse = spec.sparse_indexes.iter().map(|index| index.order);
     let orders = spec.indexes.iter().chain(spec.foreign_indexes).copied().chain(sparse).filter(|keys| keys.len() > 1);
     orders.map(composite_index).collect()
@@ -274,7 +274,7 @@ fn composite_index(keys: &[(&'static str, Direction)]) -> CompositeIndex {
 /// Returns the indexing policy that every container starts from.
 fn everything_indexed() -> IndexingPolicy {
     let mut indexing = IndexingPolicy::default().with_included_path("/*").with_excluded_path("/\"_etag\"/?");
-    // The SDK's default would leave documents out unless each asked to be indexed.
+    // With the SDK's default, documents would be indexed only on request.
     indexing.automatic = true;
     indexing
 }
@@ -305,7 +305,7 @@ fn properties(name: String, spec: &Spec) -> ContainerProperties {
     }
 }
 
-/// All containers by their default names, as templates and the management API take them.
+/// Returns all containers with their default names, in the format of templates and the management API.
 pub fn definitions() -> Vec<Value> {
     let definition = |container: Container| {
         let spec = container.spec();

@@ -1,7 +1,7 @@
 //! The SQL text of a [`Query`].
 //!
-//! Values are parameters (`@p0` …), names are ours. A negation is pushed down to the tests it is about, so that a test
-//! of a missing field stays neither true nor false however deep it stands.
+//! Values are parameters (`@p0` …); names never come from callers. Negations are pushed down to the single tests, so
+//! that a test of a missing field is neither true nor false at any depth.
 
 use azure_data_cosmos::Query as Statement;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Filter, Query, Result, Scope};
 
-/// Text and parameters; [`Sql::statement`] makes the SDK's form of it.
+/// SQL text and parameters; [`Sql::statement`] converts them for the SDK.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sql {
     pub(super) text: String,
@@ -17,7 +17,7 @@ pub(super) struct Sql {
 }
 
 impl Sql {
-    /// Compiles `query`. The partition is part of the text too: the emulator does not look at the header.
+    /// Compiles `query`. The partition is also part of the text, because the emulator ignores the header.
     pub(super) fn new(query: &Query) -> Self {
         Self::select("SELECT ", query)
     }
@@ -27,7 +27,7 @@ impl Sql {
         match query.fields {
             None => sql.text.push('*'),
             Some(fields) => {
-                // The SDK rewrites ordered queries of all partitions, and then loses the names of fields in brackets.
+                // The SDK rewrites ordered queries across partitions, and then loses field names in brackets.
                 let is_rewritten = query.scope == Scope::All && !query.order.is_empty();
                 let column = |field: &&str| if is_rewritten { format!("c.{field}") } else { path(field) };
                 let columns: Vec<String> = fields.iter().chain(["_etag"].iter()).map(column).collect();
@@ -48,7 +48,7 @@ impl Sql {
             sql.text.push_str(&conditions.join(" AND "));
         }
         if !query.order.is_empty() {
-            // With dots, and so no name that is a word of SQL: only such paths are planned without asking the service.
+            // With dots, so names must not be SQL keywords: the SDK plans only such paths without asking the service.
             let keys: Vec<String> =
                 query.order.iter().map(|(field, direction)| format!("c.{field} {}", sense(*direction))).collect();
             sql.text.push_str(" ORDER BY ");
@@ -57,8 +57,8 @@ impl Sql {
         sql
     }
 
-    /// Compiles `query` for its nearest documents in the place of its order. `TOP` is a must: without it the service
-    /// would sort the whole partition.
+    /// Compiles `query` sorted by vector distance instead of its order. `TOP` is required: without it the service would
+    /// sort the whole partition.
     pub(super) fn nearest(query: &Query, field: &'static str, vector: &[f32]) -> Self {
         let start = format!("SELECT TOP {} ", query.limit);
         let mut sql = Self::select(&start, &Query { order: Vec::new(), ..query.clone() });
@@ -67,14 +67,14 @@ impl Sql {
         sql
     }
 
-    /// Compiles the number of documents of `query`.
+    /// Compiles a statement that counts the documents of `query`.
     pub(super) fn count(query: &Query) -> Self {
         let all = Self::new(&Query { order: Vec::new(), fields: None, ..query.clone() });
         let text = all.text.replacen("SELECT *", "SELECT COUNT(1) AS documents", 1);
         Self { text, ..all }
     }
 
-    /// The same as the SDK wants it.
+    /// Converts to the SDK's type.
     pub(super) fn statement(&self) -> Result<Statement> {
         let text = Statement::from(self.text.as_str());
         self.parameters.iter().enumerate().try_fold(text, |statement, (index, value)| {
@@ -87,7 +87,7 @@ impl Sql {
         format!("@p{}", self.parameters.len() - 1)
     }
 
-    /// The condition, or its opposite when `negated`.
+    /// Compiles the condition, or its negation if `negated`.
     fn condition(&mut self, filter: &Filter, negated: bool) -> Condition {
         let text = match filter {
             Filter::Compare(field, comparison, value) => {
@@ -103,7 +103,7 @@ impl Sql {
                 }
                 return Condition::All(format!("IS_STRING({}) AND NOT ({test})", path(field)));
             }
-            // An empty list of values is met by nothing.
+            // Nothing is in an empty list of values.
             Filter::In(field, values) if values.is_empty() && negated => format!("IS_DEFINED({})", path(field)),
             Filter::In(_, values) if values.is_empty() => "false".to_owned(),
             Filter::In(field, values) => {
@@ -112,7 +112,7 @@ impl Sql {
                 if !negated {
                     return Condition::Test(member);
                 }
-                // Not left to what the service makes of a list that a missing field is not in.
+                // Explicit, rather than relying on how the service evaluates `NOT IN` for a missing field.
                 return Condition::All(format!("IS_DEFINED({}) AND NOT ({member})", path(field)));
             }
             Filter::Contains(field, value) => {
@@ -165,8 +165,8 @@ impl Sql {
     }
 }
 
-/// A condition by what joins its tests. It is bracketed only where it must be: for each bracket within brackets the
-/// emulator takes several times as long to read a query.
+/// A condition, by the operator that joins its tests. Parentheses are added only where needed: each nesting level
+/// multiplies the emulator's parsing time.
 enum Condition {
     /// A single test.
     Test(String),
@@ -199,8 +199,8 @@ impl Condition {
     }
 }
 
-/// Counts the documents of a partition, with the newest and the sum of the seconds in which they were written: every
-/// write changes one of the three, unless another one in the same second did. All of it is read from the index.
+/// Counts the documents of a partition, with the newest and the sum of their timestamps in seconds. Every write changes
+/// one of the three, unless another write in the same second did. Answered from the index.
 pub(super) fn changes(container: Container, partition: &str) -> Result<Statement> {
     let text = format!(
         "SELECT COUNT(1) AS documents, MAX(c._ts) AS newest, SUM(c._ts) AS total FROM c WHERE {} = @p0",
@@ -209,12 +209,12 @@ pub(super) fn changes(container: Container, partition: &str) -> Result<Statement
     Sql { text, parameters: vec![partition.into()] }.statement()
 }
 
-/// A dotted field name as a path that no reserved word can spoil.
+/// Converts a dotted field name to a path in which names may be reserved words.
 fn path(field: &str) -> String {
     field.split('.').fold("c".to_owned(), |path, name| format!("{path}[\"{name}\"]"))
 }
 
-/// A test that only a list can pass, in either sense.
+/// Returns a test that only a list can pass, negated or not.
 fn list_test(field: &str, negated: bool, test: Condition) -> Condition {
     if !negated {
         return test;

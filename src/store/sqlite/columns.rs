@@ -1,12 +1,12 @@
-//! A narrow table of the fields by which queries filter in any combination, in a few orders.
+//! A narrow table of the fields that queries filter by in any combination, in a few sort orders.
 //!
 //! For a container with [`Spec::columns`](crate::model::containers::Spec::columns), the table `<container>_columns` has
-//! a row per document with a column per field, and a covering index per order. A page that is filtered is found there
-//! without reading a document: 20,000 rows of an index are looked through in some milliseconds, 20,000 documents are
-//! not. The table `<container>_elements` has the elements of lists. If few documents have one of the elements that a
-//! query asks for, those are looked up and sorted; else the query reads the index of its order and tests each row.
+//! a row per document with a column per field, and a covering index per sort order. A filtered page is found there
+//! without reading documents: scanning 20,000 index rows takes a few milliseconds, which 20,000 documents would exceed.
+//! The table `<container>_elements` has the elements of lists. If few documents have one of the elements in a query,
+//! these are looked up and sorted; otherwise the query scans the index of its order and tests each row.
 //!
-//! Triggers keep both tables, so every writer does, older versions of this program too.
+//! Triggers maintain both tables, so they are also correct after writes of older program versions.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,15 @@ use crate::model::containers::{ColumnIndex, TimeToLive};
 use crate::store::query::{Comparison, lower_case};
 use crate::store::{Container, Direction, Filter, Query, Result, Scope};
 
-/// Documents with an element that are rather looked up and sorted than met in the order of the query.
+/// With fewer documents than this that have an element, they are looked up and sorted instead of scanned in order.
 const FEW: i64 = 5_000;
 
-/// The table of fields, quoted.
+/// Returns the name of the table of fields, quoted.
 fn columns_table(container: Container) -> String {
     format!("\"{}_columns\"", container.spec().default_name)
 }
 
-/// The table of elements, quoted.
+/// Returns the name of the table of elements, quoted.
 fn elements_table(container: Container) -> String {
     format!("\"{}_elements\"", container.spec().default_name)
 }
@@ -40,18 +40,18 @@ fn all() -> impl Iterator<Item = (Container, &'static ColumnIndex)> {
     Container::ALL.into_iter().filter_map(|container| Some((container, container.spec().columns?)))
 }
 
-/// Names of all columns of fields, quoted.
+/// Returns the names of all field columns, quoted.
 fn names(columns: &ColumnIndex) -> impl Iterator<Item = String> {
     [columns.texts, columns.fields, columns.orders].into_iter().flatten().map(|name| format!("\"{name}\""))
 }
 
-/// Whether the table has an index for this order, so that the container's own table needs none.
+/// Whether the table has an index for this order, so that the container's main table needs none.
 pub(super) fn serves(container: Container, order: &[(&'static str, Direction)]) -> bool {
     let is_order = |name: &str| container.spec().columns.is_some_and(|columns| columns.orders.contains(&name));
     matches!(order, [(name, Direction::Descending), ("id", Direction::Ascending)] if is_order(name))
 }
 
-/// Names and statements of the indexes and triggers of both tables.
+/// Returns names and statements of the indexes and triggers of both tables.
 pub(super) fn indexes_and_triggers() -> Result<BTreeMap<String, String>> {
     let mut wanted = BTreeMap::new();
     for (container, columns) in all() {
@@ -71,7 +71,7 @@ pub(super) fn indexes_and_triggers() -> Result<BTreeMap<String, String>> {
     Ok(wanted)
 }
 
-/// Creates and fills the tables that are missing or were not kept.
+/// Creates and fills the tables that are missing or were not maintained.
 pub(super) fn bring_up_to_date(connection: &Connection, existing: &BTreeMap<String, String>) -> Result<()> {
     for (container, columns) in all() {
         let is_kept =
@@ -158,7 +158,7 @@ fn row(container: Container, columns: &ColumnIndex, source: &str) -> Result<Stri
 fn element_rows(columns: &ColumnIndex, source: &str) -> Result<Option<String>> {
     let of_list = |list: &&'static str| -> Result<String> {
         let path = sql::path(list)?;
-        // Equal elements of a list would make equal rows.
+        // Duplicate elements of a list would give duplicate rows.
         Ok(format!(
             "SELECT DISTINCT d.partition, '{list}', element.value, d.id \
              FROM {source} AS d, json_each(d.document, {path}) AS element \
@@ -171,11 +171,11 @@ fn element_rows(columns: &ColumnIndex, source: &str) -> Result<Option<String>> {
 
 /// A test of a row.
 enum Test<'a> {
-    /// The filter, which compares columns in the usual way.
+    /// A filter on columns.
     Columns(&'a Filter),
-    /// The column does not have the value; a missing one has none.
+    /// The column differs from the value or is missing.
     Differs(&'static str, &'a Value),
-    /// The column is the text, in any case.
+    /// The column equals the text, ignoring case.
     Text(&'static str, &'a str),
     /// The list has one of the elements.
     AnyElement(&'static str, Vec<&'a str>),
@@ -198,7 +198,7 @@ impl<'a> Test<'a> {
                 Some(Self::AnyElement(name, vec![element.as_str()]))
             }
             Filter::Any(choices) => match choices.as_slice() {
-                // A column does not tell null from missing. Together, these two need not.
+                // A column does not distinguish null from missing; the combination of these two need not.
                 [Filter::Absent(absent), Filter::Compare(name, Comparison::NotEqual, value)]
                     if absent == name && is_column(name) && !value.is_null() =>
                 {
@@ -210,7 +210,7 @@ impl<'a> Test<'a> {
         }
     }
 
-    /// Reads a choice of elements of one list.
+    /// Reads an alternative of elements of one list.
     fn of_elements(columns: &ColumnIndex, choices: &'a [Filter]) -> Option<Self> {
         let element = |choice: &'a Filter| match choice {
             Filter::Contains(name, Value::String(element)) => Some((*name, element.as_str())),
@@ -223,7 +223,7 @@ impl<'a> Test<'a> {
     }
 }
 
-/// The single filters that must all hold.
+/// Returns the single filters that must all hold.
 fn flattened(filter: &Filter) -> Vec<&Filter> {
     match filter {
         Filter::All(filters) => filters.iter().flat_map(flattened).collect(),
@@ -241,7 +241,7 @@ pub(super) struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// The query, sorted by `order`, as a look-up; `None` if it asks for something that the tables do not have.
+    /// Translates the query, sorted by `order`, to a look-up; `None` if the tables cannot answer it.
     pub(super) fn of(query: &'a Query, order: &[(&'static str, Direction)]) -> Option<Self> {
         let spec = query.container.spec();
         let columns = spec.columns.filter(|_| spec.time_to_live == TimeToLive::Off)?;
@@ -267,7 +267,7 @@ impl<'a> Lookup<'a> {
         Some(Self { container: query.container, partition, tests, order })
     }
 
-    /// The statements that give the rest of the query.
+    /// Returns the statements for the rest of the query.
     pub(super) fn statements(&self, query: &Query, order: &[(&'static str, Direction)]) -> Result<Statements> {
         let subject = Subject::narrow(self.container);
         let keys = sql::sort_keys(subject, &query.scope, order)?;
@@ -285,7 +285,7 @@ impl<'a> Lookup<'a> {
         Ok(Statements { list, etag: keys.end, keys, if_few })
     }
 
-    /// True of the rows of elements that a test asks for; `None` if it asks for none.
+    /// Returns the condition on element rows for a test; `None` if it is not about elements.
     fn elements(&self, test: usize) -> Option<Condition> {
         match self.tests.get(test)? {
             Test::AnyElement(list, elements) => Some(self.with_element(list, elements)),
@@ -293,14 +293,14 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// Tells whether there are few of these rows of elements.
+    /// Returns a statement that tells whether these element rows are few.
     fn count(&self, Condition { text, parameters }: &Condition) -> Statement {
         let table = elements_table(self.container);
         let text = format!("SELECT count(*) < {FEW} FROM (SELECT 1 FROM {table} WHERE {text} LIMIT {FEW})");
         Statement { text, parameters: parameters.iter().cloned().map(Parameter::Value).collect() }
     }
 
-    /// True of the rows of the partition's documents that have one of the elements.
+    /// Returns the condition on element rows of the partition that have one of the elements.
     fn with_element(&self, list: &'static str, elements: &[&str]) -> Condition {
         let marks = vec!["?"; elements.len()].join(", ");
         let values = [self.partition, list].into_iter().chain(elements.iter().copied());
@@ -323,7 +323,7 @@ impl<'a> Lookup<'a> {
     }
 
     /// Reads one range of the order: the rows, and then their documents. With a `source`, rows are looked up by the
-    /// elements that this test asks for; else they are read in order.
+    /// elements of this test; otherwise they are scanned in order.
     fn statement(
         &self,
         subject: Subject,
@@ -380,7 +380,7 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// A column of the table of fields.
+/// Qualifies a column of the table of fields.
 fn qualified(column: &str) -> String {
     format!("c.{column}")
 }

@@ -1,12 +1,12 @@
-//! The tables of lists: for a container with a `ListIndex`, a row for each element of each document's list, in lower
-//! case, and one for the document as a whole (its element is the empty text). A row has what queries filter and sort
-//! by, so they read an index of this table alone, and of the container's only the documents of their page.
+//! List tables: for a container with a `ListIndex`, a row for each element of each document's list, in lower case, and
+//! one for the whole document (with the empty string as element). A row has all fields that queries filter and sort by,
+//! so a query scans an index of this table only, and reads from the container's table only the documents of its page.
 //!
-//! Triggers keep a table as the documents are. It is part of no layout's version: a program that does not know it drops
-//! the triggers, and where they are missing the table is made anew.
+//! Triggers maintain the tables. They are not part of the layout version: a program version that does not know a table
+//! drops its triggers, and where these are missing the table is rebuilt.
 //!
-//! An index has one order for each element and value of the group, so a query for several of them merges several
-//! stretches. A query for what is dated late enough reads either those, or by date if few documents are.
+//! An index is ordered within each element and value of the group, so a query for several of them merges several
+//! ranges. A query with an earliest date reads these ranges, or, if few documents are that recent, an index by date.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,12 @@ use crate::model::containers::ListIndex;
 use crate::store::query::{Comparison, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 
-/// Stretches that are merged at most; for more the group is a filter.
+/// Most ranges that are merged; with more, the group becomes a filter.
 const MOST_STRETCHES: usize = 64;
-/// Rows that are rather read by date and sorted than looked for in the order of the query.
+/// With fewer recent rows than this, they are read by date and sorted instead of scanned in order.
 const FEW: i64 = 20_000;
 
-/// The table of a container's list, quoted.
+/// Returns the name of the table of a container's list, quoted.
 fn table(container: Container, list: &ListIndex) -> String {
     format!("\"{}_{}\"", container.spec().default_name, list.list)
 }
@@ -33,7 +33,7 @@ fn index_name(container: Container, list: &ListIndex, by: &str) -> String {
     format!("{}_{}_by_{by}", container.spec().default_name, list.list)
 }
 
-/// Name and statement of each index and trigger of lists' tables.
+/// Returns name and statement of each index and trigger of the list tables.
 pub(super) fn indexes_and_triggers() -> Result<BTreeMap<String, String>> {
     let mut wanted = BTreeMap::new();
     for (container, list) in all() {
@@ -52,7 +52,7 @@ pub(super) fn indexes_and_triggers() -> Result<BTreeMap<String, String>> {
     Ok(wanted)
 }
 
-/// Makes and fills the tables that are missing or were not kept.
+/// Creates and fills the tables that are missing or were not maintained.
 pub(super) fn bring_up_to_date(connection: &Connection, existing: &BTreeMap<String, String>) -> Result<()> {
     for (container, list) in all() {
         let is_kept = triggers(container, list)?.iter().all(|(name, statement)| existing.get(name) == Some(statement));
@@ -112,7 +112,7 @@ fn rows(container: Container, list: &ListIndex, source: &str) -> Result<String> 
     let orders = list.orders.iter().map(value).collect::<Result<Vec<_>>>()?.join(", ");
     let fields = format!("d.expires_at, {}, coalesce({dated}), {orders}", value(&list.group)?);
     let path = sql::path(list.list)?;
-    // Equal elements make equal rows, of which one is left.
+    // Duplicate elements give duplicate rows, of which one is kept.
     Ok(format!(
         "SELECT d.partition, d.id, '', {fields} FROM {source} AS d \
          UNION SELECT d.partition, d.id, lower_case(element.value), {fields} \
@@ -121,16 +121,16 @@ fn rows(container: Container, list: &ListIndex, source: &str) -> Result<String> 
     ))
 }
 
-/// A query that a list's table answers.
+/// A query that a list table answers.
 pub(super) struct Lookup<'a> {
     subject: Subject,
     list: &'static ListIndex,
     partition: &'a str,
-    /// Elements of which documents have one; the empty text when any document will do.
+    /// Elements of which documents must have one; the empty string for any document.
     elements: Vec<String>,
-    /// Values of the group, unless any will do.
+    /// Values of the group; empty for any.
     groups: Vec<&'a Value>,
-    /// The earliest date, as a text.
+    /// The earliest date, as a string.
     since: Option<&'a Value>,
     /// Other conditions, on columns of the table.
     others: Vec<&'a Filter>,
@@ -139,8 +139,8 @@ pub(super) struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// The query, sorted by `order`, as a look-up. `None` if it asks for no element, group or date, or for something
-    /// that the table does not have.
+    /// Translates the query, sorted by `order`, to a look-up. `None` if it has no condition on element, group or date,
+    /// or one that the table cannot answer.
     pub(super) fn of(query: &'a Query, order: &[(&'static str, Direction)]) -> Option<Self> {
         let list = query.container.spec().list?;
         let Scope::Partition(partition) = &query.scope else { return None };
@@ -197,7 +197,7 @@ impl<'a> Lookup<'a> {
         Some(Self { subject, list, partition, elements, groups, since, others, order: by })
     }
 
-    /// The statements that give the rest of the query.
+    /// Returns the statements for the rest of the query.
     pub(super) fn statements(
         &self,
         query: &Query,
@@ -218,7 +218,7 @@ impl<'a> Lookup<'a> {
         Ok(Statements { list, etag: keys.end, keys, if_few })
     }
 
-    /// Counts the rows that are dated late enough.
+    /// Returns a statement that tells whether the recent rows are few.
     fn count(&self, since: &Value) -> Result<Statement> {
         let mut which = Condition::with("partition = ?", self.partition.to_owned()).and(self.elements());
         which = which.and(dated_since(since)?);
@@ -235,7 +235,8 @@ impl<'a> Lookup<'a> {
         Condition { text: format!("element IN ({marks})"), parameters }
     }
 
-    /// Reads one range of the order: the first rows of each stretch, the first of all of them, and their documents.
+    /// Reads one range of the order: the first rows of each merged range, the first of all of these, and their
+    /// documents.
     fn statement(&self, keys: &[SortKey], range: &Range<'_>, by_date: bool, now_ms: i64) -> Result<Statement> {
         let Subject { container, .. } = self.subject;
         let table = table(container, self.list);
@@ -297,7 +298,7 @@ impl<'a> Lookup<'a> {
             several => {
                 let several: Vec<_> = several.iter().map(|stretch| format!("SELECT * FROM ({stretch})")).collect();
                 parameters.push(Parameter::Limit);
-                // A document can have several of the elements.
+                // A document may have several of the elements.
                 format!("SELECT DISTINCT * FROM ({}) ORDER BY {by_key} LIMIT ?", several.join(" UNION ALL "))
             }
         };

@@ -1,8 +1,8 @@
 //! The embedded back end: documents in a SQLite file, or in memory.
 //!
 //! [`crate::sqlite`] has the threads and connections, `schema` tables and indexes, `sql` the queries. Several processes
-//! may use one file. `ANALYZE` is never run: plans then follow from the schema alone, and the tests see those that
-//! users get.
+//! may use one file. `ANALYZE` is never run, so query plans depend only on the schema, and tests see the same plans as
+//! users.
 
 mod columns;
 mod lists;
@@ -34,24 +34,24 @@ use crate::base::clock::Clock;
 use crate::model::containers::TimeToLive;
 use crate::sqlite::{self, Engine, Schema};
 
-/// Writes in one batch at most: the limit of Cosmos DB.
+/// Most writes in one batch: the limit of Cosmos DB.
 const MAX_BATCH: usize = 100;
-/// Expired documents deleted in one transaction, so that other writes get their turn.
+/// Most expired documents deleted per transaction, so that other writes are not held up.
 const SWEEP: usize = 500;
-/// Queries at the same time that took longer than [`SHORT`]. The other readers are for others.
+/// Most concurrent queries that take longer than [`SHORT`]. The other readers stay free for short ones.
 const LONG_READS: usize = sqlite::READERS / 2;
-/// How long a query may take before it has to wait for its turn among the long reads, and begin again.
+/// How long a query may take before it is aborted and restarted as a long read.
 const SHORT: Duration = Duration::from_millis(100);
-/// After this time a read is told once more that it should end.
+/// Interval at which a read that should end is interrupted again.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How long a query may take at most.
+/// Time limit of a query.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Fields that Cosmos DB adds to each document. It overwrites those that a writer sends, and readers never see them.
+/// Fields that Cosmos DB adds to each document. Values of writers are discarded, and readers never see these fields.
 const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 const SCHEMA: Schema<Error> = Schema { connect: sql::add_functions, prepare: schema::bring_up_to_date };
 
-/// A call that cannot succeed: a fault in this program.
+/// A call that cannot succeed: a bug in this program.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("no document can have this key")]
@@ -70,18 +70,18 @@ impl From<Fault> for Error {
     }
 }
 
-/// A query was ended before it was done.
+/// A query exceeded its time limit.
 #[derive(Debug, thiserror::Error)]
 #[error("the query took too long")]
 struct TooLong;
 
-/// A read that can be ended while it runs.
+/// A read that can be interrupted while it runs.
 #[derive(Clone, Default)]
 struct Reading(Arc<Mutex<ReadingState>>);
 
 #[derive(Default)]
 struct ReadingState {
-    /// Of the connection that reads, as long as it does.
+    /// Handle of the connection, while it reads.
     interrupt: Option<InterruptHandle>,
     has_ended: bool,
 }
@@ -100,7 +100,7 @@ impl Reading {
         drop(state);
         let outcome = work(connection);
         let mut state = self.state();
-        // From now on the connection is somebody else's.
+        // From now on another read may use the connection.
         state.interrupt = None;
         if state.has_ended { outcome.map_err(|_| Error::Unavailable(TooLong.into())) } else { outcome }
     }
@@ -130,10 +130,10 @@ pub struct SqliteStore {
     /// Path of the file; `None` for a store in memory.
     path: Option<PathBuf>,
     clock: Arc<dyn Clock>,
-    /// The moment that is read, as a connection in a transaction; else each read is of the present.
+    /// Connection with an open transaction, if a snapshot is read; `None` for current data.
     moment: Option<Arc<Mutex<Connection>>>,
     long_reads: Semaphore,
-    /// As [`SHORT`] and [`LONGEST`]. None in memory, where there is one connection for everything.
+    /// The limits [`SHORT`] and [`LONGEST`]. `None` in memory, where one connection serves everything.
     short: Option<Duration>,
     longest: Option<Duration>,
 }
@@ -149,7 +149,7 @@ impl SqliteStore {
         Ok(Self { path: Some(path.to_owned()), short: Some(SHORT), longest: Some(LONGEST), ..store })
     }
 
-    /// Writes a copy of the file as it is at one moment, whatever is written to it meanwhile.
+    /// Writes a consistent snapshot of the file, even during concurrent writes.
     ///
     /// # Errors
     /// When the file cannot be read or the copy not written.
@@ -165,7 +165,7 @@ impl SqliteStore {
         Ok(sqlite::files::find_damage(path, SCHEMA.connect)?)
     }
 
-    /// Makes an empty store in memory, gone when it is dropped.
+    /// Creates an empty store in memory.
     ///
     /// # Errors
     /// [`Error::Failed`] when SQLite or the system refuse.
@@ -185,17 +185,17 @@ impl SqliteStore {
         }
     }
 
-    /// Shows all documents as they are now, whatever is written from now on. A store in memory is not changed by this.
+    /// Freezes reads at the current state of all documents. Has no effect on a store in memory.
     ///
     /// # Errors
-    /// [`Error::Failed`] when its file cannot be opened once more.
+    /// [`Error::Failed`] when the file cannot be opened again.
     pub fn at_this_moment(mut self) -> Result<Self> {
         let Some(path) = &self.path else { return Ok(self) };
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         sql::add_functions(&connection)?;
         connection.execute_batch("BEGIN")?;
-        // The moment is that of the first read.
+        // The snapshot begins with the first read.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         self.moment = Some(Arc::new(Mutex::new(connection)));
         Ok(self)
@@ -207,8 +207,7 @@ impl SqliteStore {
         reading.await.map_err(|stopped| Error::Failed(stopped.into()))?
     }
 
-    /// How SQLite goes about a query, one line per step, in the words of `EXPLAIN QUERY PLAN`. For tests and for
-    /// whoever looks into a slow query.
+    /// Returns the query plan, one line per step, as in `EXPLAIN QUERY PLAN`. For tests and for analysing slow queries.
     ///
     /// # Errors
     /// Same as for [`DocumentStore::query`].
@@ -237,7 +236,7 @@ impl SqliteStore {
         Row::new(key, document, self.now_ms())
     }
 
-    /// Runs what only reads: at once if that takes a short time, else among the long reads.
+    /// Runs a read immediately; if it is not short, restarts it among the long reads.
     async fn read_in_turn<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> Result<T> + Clone + Send + 'static,
@@ -255,7 +254,7 @@ impl SqliteStore {
         self.long_reads.acquire().await.map_err(|closed| Error::Failed(closed.into()))
     }
 
-    /// Runs what only reads, until it has taken too long or nobody waits for it any more.
+    /// Runs a read until it is done, has taken too long, or its caller has left.
     async fn read_within<T: Send + 'static>(
         &self,
         limit: Option<Duration>,
@@ -266,12 +265,12 @@ impl SqliteStore {
         let run = reading.clone();
         let _ends_with_its_caller = EndOnDrop(reading.clone());
         let read = move |connection: &Connection| {
-            // Fails when the caller has left, which ends the work as well.
+            // Fails when the caller has left, which also ends the work.
             begin.send(()).ok();
             run.run(connection, work)
         };
         let mut answer = pin!(self.run(read));
-        // Waiting for a connection does not count.
+        // The time limit does not include waiting for a connection.
         let too_long = async {
             match (begun.await, limit) {
                 (Ok(()), Some(limit)) => tokio::time::sleep(limit).await,
@@ -286,7 +285,7 @@ impl SqliteStore {
         loop {
             match tokio::time::timeout(AGAIN, &mut answer).await {
                 Ok(outcome) => return outcome,
-                // Between two statements there is nothing to interrupt.
+                // Repeated, because an interrupt between two statements has no effect.
                 Err(_) => reading.end(),
             }
         }
@@ -390,7 +389,7 @@ impl PartitionIndex for SqliteStore {
             let text = "SELECT count FROM changes WHERE container = ? AND partition = ?";
             let mut statement = connection.prepare_cached(text)?;
             let key = params![container.spec().default_name, partition];
-            // Nothing was ever written to a partition that has no row.
+            // A partition without a row has never been written to.
             Ok(statement.query_row(key, |row| row.get::<_, i64>(0)).optional()?.unwrap_or_default())
         };
         let count = self.run(read).await?;
@@ -439,7 +438,7 @@ impl Upkeep for SqliteStore {
     }
 }
 
-/// A document on its way into its table.
+/// A document to be written, as a table row.
 struct Row {
     table: String,
     key: Key,
@@ -482,7 +481,7 @@ impl Row {
         Ok(self.etag.clone())
     }
 
-    /// Saves the row over one that is there if that one meets `condition`. Returns how many rows it saved.
+    /// Inserts the row, or replaces an existing one that meets `condition`. Returns the number of rows written.
     fn insert(&self, connection: &Connection, condition: &str) -> rusqlite::Result<usize> {
         let text = format!(
             "INSERT INTO {} (partition, id, etag, updated_at, expires_at, document) VALUES (?, ?, ?, ?, ?, ?) \
@@ -524,7 +523,7 @@ fn delete(connection: &Connection, key: &Key, etag: Option<&ETag>, now_ms: i64) 
     if deleted == 0 && etag.is_some() { Err(Error::Conflict) } else { Ok(deleted > 0) }
 }
 
-/// A write of a batch, checked and ready to be run.
+/// A validated write of a batch.
 enum Step {
     Create(Row),
     Replace(Row, ETag),
@@ -570,7 +569,7 @@ fn sweep(connection: &Connection, container: Container, now_ms: i64) -> Result<u
     Ok(connection.prepare_cached(&text)?.execute(params![now_ms, SWEEP as i64])?)
 }
 
-/// Seconds that the document lives from now on; `None` for ever.
+/// Returns the document's time to live in seconds; `None` for unlimited.
 fn life_seconds(container: TimeToLive, document: &Value) -> Result<Option<i64>> {
     let own = match document.get("ttl") {
         None | Some(Value::Null) => None,
@@ -598,15 +597,14 @@ fn without_system_fields(document: &Value) -> Cow<'_, Value> {
     Cow::Owned(document)
 }
 
-/// Runs `statements` one after the other until they have given `limit` rows to `take`. Returns what continues after
-/// them.
+/// Runs `statements` in order until they have passed `limit` rows to `take`. Returns the position after them.
 fn rows(
     connection: &Connection,
     statements: &sql::Statements,
     limit: usize,
     mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<()>,
 ) -> Result<Option<String>> {
-    // All of them see the same moment. In memory the writer's transaction does that.
+    // All statements see the same snapshot. In memory the writer's transaction provides it.
     let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
     let _snapshot = snapshot.transpose()?;
     let (mut taken, mut position) = (0, Vec::new());
@@ -620,7 +618,7 @@ fn rows(
     };
     for statement in list {
         let mut prepared = connection.prepare_cached(&statement.text)?;
-        // One more than fits tells whether there is another page.
+        // One extra row tells whether there is another page.
         let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
         let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
         while let Some(row) = rows.next()? {
@@ -641,8 +639,8 @@ fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a str> {
     Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
 }
 
-/// The object `json` with only those of its top-level fields that are in `fields`. Their values are copied as they are
-/// written; the others are skipped, not read.
+/// Returns the object `json` with only the top-level fields in `fields`. Their values are copied verbatim; the others
+/// are skipped without parsing.
 fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
     #[derive(Deserialize)]
     struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -666,7 +664,7 @@ fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
                 if selected.len() > 1 {
                     selected.push(',');
                 }
-                // Names of fields that are asked for need no escapes.
+                // The requested field names need no escaping.
                 selected.push('"');
                 selected.push_str(&name);
                 selected.push_str("\":");
@@ -701,7 +699,7 @@ mod tests {
         SqliteStore { short, longest, ..SqliteStore::in_memory(Arc::new(SystemClock)).unwrap() }
     }
 
-    /// Takes for ever the first times, and then no time.
+    /// Returns a read that never ends the first `times` times, and then ends at once.
     fn endless(times: usize) -> impl Fn(&Connection) -> Result<i32> + Clone + Send + 'static {
         let run = Arc::new(AtomicUsize::new(0));
         move |connection| {
@@ -715,7 +713,7 @@ mod tests {
         let store = limited(Duration::ZERO, LONGEST);
         let turns = store.long_reads.acquire_many(LONG_READS as u32).await.unwrap();
         let mut asking = pin!(store.read_in_turn(endless(1)));
-        // There is one connection: this is answered when the query has given it up, and needs no turn.
+        // There is one connection: this is answered once the query has released it.
         let key = Key::new(Container::Wardrobe, "ada", "7");
         tokio::select! {
             biased;
@@ -758,7 +756,7 @@ mod tests {
         assert!(store.read(&Key::new(Container::Wardrobe, "ada", "7")).await.unwrap().is_none());
     }
 
-    /// A query for what is dated late enough has two ways, for few documents and for many.
+    /// A query with an earliest date has two plans, for few documents and for many.
     #[tokio::test]
     async fn both_ways_to_what_is_dated_late_enough_give_the_same() {
         let store = SqliteStore::in_memory(Arc::new(SystemClock)).unwrap();

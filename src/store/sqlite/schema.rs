@@ -1,22 +1,22 @@
-//! Tables and indexes of the embedded store, and how a file is brought up to date.
+//! Tables and indexes of the embedded store, and their migration.
 //!
-//! One table per container, with rowids and a unique index over (partition, id). Not `WITHOUT ROWID`: documents have up
-//! to 2 MiB, and a clustered table would keep them in the tree that every look-up walks; a rowid also keeps the other
-//! indexes small. The document comes last in its row, so reading a version does not touch its overflow pages.
+//! There is one table per container, with rowids and a unique index on (partition, id). Not `WITHOUT ROWID`: documents
+//! have up to 2 MiB, and a clustered table would keep them in the tree that every look-up traverses; rowids also keep
+//! the other indexes small. The document is the last column, so reading a version does not touch its overflow pages.
 //!
-//! Indexes follow from `Container::spec`, by this rule: each sort order gets an index over (partition, its fields, id).
-//! In a container that is also asked across partitions (`Spec::across_partitions`) each gets another one over (its
-//! fields, partition, id). A sparse one (`Spec::sparse_indexes`) has only the rows with its first field. They are made
-//! and dropped when a file is opened and are no part of the layout's version.
+//! Indexes are derived from `Container::spec`: each sort order gets an index on (partition, its fields, id). In a
+//! container that is also queried across partitions (`Spec::across_partitions`), each gets another one on (its fields,
+//! partition, id). A sparse index (`Spec::sparse_indexes`) has only the rows with its first field. Indexes are created
+//! and dropped when a file is opened and are not part of the layout version.
 //!
-//! Orders that the narrow table of a container serves (`Spec::columns`, see `columns`) have their indexes there.
+//! Sort orders that a container's narrow table serves (`Spec::columns`, see `columns`) have their indexes there.
 //!
-//! The same goes for triggers: those of a container that tracks changes (`Spec::tracks_changes`) count its writes, by
-//! partition, in the table `changes`. So every writer counts, a program of an older version too. Those of a container
-//! with a list (`Spec::list`) keep its table, see `lists`.
+//! So are triggers: in a container that tracks changes (`Spec::tracks_changes`) they count its writes, by partition, in
+//! the table `changes`, including those of older program versions. In a container with a list (`Spec::list`) they
+//! maintain its table, see `lists`.
 //!
-//! The moment of expiry is computed when a document is written. Changing a container's time to live therefore needs a
-//! migration that computes it anew.
+//! Expiry times are computed when a document is written. Changing a container's time to live therefore needs a
+//! migration that recomputes them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,14 +27,14 @@ use super::{columns, lists, sql};
 use crate::sqlite;
 use crate::store::{Container, Direction, Error, Result, Scope};
 
-/// Changes of the tables, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` says which layout a file
-/// has; a new one (0) gets the newest at once. New containers need no change: missing tables are made as indexes are.
+/// Migrations, from layout 1 to 2, from 2 to 3 and so on. `PRAGMA user_version` is the layout of a file; a new file (0)
+/// gets the newest one directly. New containers need no migration: like indexes, missing tables are created.
 const MIGRATIONS: &[fn(&Transaction<'_>) -> rusqlite::Result<()>] = &[];
 
 /// Current layout.
 const LAYOUT: u32 = 1 + MIGRATIONS.len() as u32;
 
-/// Brings layout, tables and indexes up to date. Costs a look at the schema when they are.
+/// Brings layout, tables and indexes up to date. If they are, this only reads the schema.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let mut wanted = indexes()?;
     wanted.extend(triggers());
@@ -44,7 +44,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Looked at again, now that no other process can change it.
+    // Checked again, now that no other process can change it.
     if let Some(past) = sqlite::layout(&transaction, LAYOUT)?.checked_sub(1) {
         for migrate in MIGRATIONS.iter().skip(past as usize) {
             migrate(&transaction)?;
@@ -83,7 +83,7 @@ fn create_tables(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// Drops and makes indexes and triggers.
+/// Drops and creates indexes and triggers.
 fn update(transaction: &Transaction<'_>, wanted: &BTreeMap<String, String>) -> rusqlite::Result<()> {
     let existing = existing(transaction)?;
     for (name, statement) in existing.iter().filter(|(name, statement)| wanted.get(*name) != Some(statement)) {
@@ -96,7 +96,7 @@ fn update(transaction: &Transaction<'_>, wanted: &BTreeMap<String, String>) -> r
     Ok(())
 }
 
-/// Name and statement of each trigger, and of each index that was made by a statement (not by a primary key).
+/// Returns name and statement of each trigger, and of each index created by a statement (not by a primary key).
 fn existing(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
     let mut statement = connection
         .prepare("SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND sql IS NOT NULL")?;
@@ -104,7 +104,7 @@ fn existing(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String
     rows.collect()
 }
 
-/// Name and statement of each trigger that there should be.
+/// Returns name and statement of each required trigger.
 fn triggers() -> impl Iterator<Item = (String, String)> {
     Container::ALL.into_iter().filter(|container| container.spec().tracks_changes).flat_map(|container| {
         let (name, table) = (container.spec().default_name, sql::table(container));
@@ -120,7 +120,7 @@ fn triggers() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Name and statement of each index that there should be.
+/// Returns name and statement of each required index.
 fn indexes() -> Result<BTreeMap<String, String>> {
     let mut indexes = BTreeMap::new();
     for container in Container::ALL {
@@ -166,7 +166,7 @@ fn index(
     }
     let keys = sql::sort_keys(sql::Subject::new(container), scope, order)?;
     columns.extend(keys.iter().map(ToString::to_string));
-    // SQLite sees that a comparison of this expression implies the condition.
+    // SQLite recognises that a comparison of this expression implies the condition.
     let first = keys.first().filter(|key| is_sparse && key.nullable);
     let condition = first.map(|key| format!(" WHERE {} IS NOT NULL", key.value)).unwrap_or_default();
     let (table, columns) = (sql::table(container), columns.join(", "));

@@ -1,7 +1,7 @@
 //! Queries in SQL.
 //!
-//! A field is read by an expression that gives each JSON value a place in SQLite's own order (null < numbers < texts <
-//! blobs), so that one index serves filter and order alike, without functions of ours: any SQLite can check the file.
+//! A field is read by an expression that maps each JSON value to SQLite's own order (null < numbers < texts < blobs).
+//! So one index serves both filters and sorting, without custom functions: any SQLite can check the file.
 //!
 //! | JSON | value of the expression |
 //! |---|---|
@@ -10,11 +10,11 @@
 //! | number, string | itself |
 //! | list, object | a blob, above every text; lists tie, and so do objects |
 //!
-//! Negation is carried down to the single tests, where "neither true nor false" is decided. What remains is only ever
-//! asked whether it is true, so false and NULL need no telling apart.
+//! Negations are pushed down to the single tests, which handle "neither true nor false". The resulting expression is
+//! only tested for being true, so false and NULL need not be distinguished.
 //!
-//! Pages continue by key, not by count. The rest of an order after a position consists of at most a few ranges, each
-//! one stretch of the index; they are read one after the other until the page is full.
+//! Pages continue by key, not by offset. The rows after a position form a few ranges, each contiguous in the index;
+//! they are read one after the other until the page is full.
 
 use std::fmt;
 
@@ -30,12 +30,12 @@ use crate::model::containers::TimeToLive;
 use crate::store::query::{Comparison, compare_first, lower_case};
 use crate::store::{Container, Direction, Error, Filter, Query, Result, Scope};
 
-/// Stands for `true`: the lowest finite number. A document's number of just this value would be taken for it.
+/// Represents `true`: the lowest finite number. A document's number of exactly this value would be mistaken for it.
 const TRUE: f64 = f64::MIN;
-/// Stands for `false`. JSON has no infinite numbers.
+/// Represents `false`. JSON has no infinite numbers.
 const FALSE: f64 = f64::NEG_INFINITY;
 
-/// A query that cannot be asked: a fault in this program.
+/// An invalid query: a bug in this program.
 #[derive(Debug, thiserror::Error)]
 enum Unaskable {
     #[error("`{0}` is not a field name")]
@@ -44,15 +44,15 @@ enum Unaskable {
     Structure,
 }
 
-/// The container's table, quoted.
+/// Returns the name of the container's table, quoted.
 pub(super) fn table(container: Container) -> String {
     format!("\"{}\"", container.spec().default_name)
 }
 
-/// True of documents that have not expired. Takes the time as its parameter.
+/// Condition for documents that have not expired. Its parameter is the current time.
 pub(super) const IS_LIVE: &str = "(expires_at IS NULL OR expires_at > ?)";
 
-/// Adds the functions that queries use. None of them may be part of an index.
+/// Adds the SQL functions that queries use. Indexes must not use them.
 pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
     connection.create_scalar_function("contains_lower", 2, flags, |context| {
@@ -76,26 +76,26 @@ struct Field {
     kind: String,
     /// Whether the field is a column of its own, which every document has, as a string.
     is_column: bool,
-    /// On which side, `<` or `>`, the position bounds the field.
+    /// The side, `<` or `>`, on which the position bounds the field.
     bounded: Option<char>,
 }
 
 impl Field {
-    /// The beginning of a comparison. Of two bounds on one side SQLite may take the looser one and read again all that
-    /// earlier pages had, so it is not to see those of the filter beside that of the position.
+    /// Returns the beginning of a comparison. Of two bounds on one side SQLite may use the looser one and scan all rows
+    /// of earlier pages again, so a filter's bound beside that of the position is hidden from the planner.
     fn compared(&self, operator: &str) -> String {
         let hidden = if self.bounded.is_some_and(|side| operator.starts_with(side)) { "+" } else { "" };
         format!("{hidden}{} {operator}", self.value)
     }
 }
 
-/// Subject of a condition.
+/// What a condition is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
     pub(super) container: Container,
-    /// Whether a table with a column per field is read, instead of the container's.
+    /// Whether it is a table with a column per field, instead of the container's table.
     is_narrow: bool,
-    /// The field that the position bounds, and on which side.
+    /// The field that the position bounds, and the side.
     bounded: Option<(&'static str, char)>,
 }
 
@@ -121,7 +121,7 @@ impl Subject {
 fn field(container: Container, name: &'static str) -> Result<Field> {
     let column =
         |name: &str| Field { value: name.to_owned(), kind: "'text'".to_owned(), is_column: true, bounded: None };
-    // In this order: where the id is the partition key, the primary key's index begins with it.
+    // Tested first: where the id is the partition key, the primary key's index begins with it.
     if name == container.spec().partition_key {
         return Ok(column("partition"));
     }
@@ -130,7 +130,7 @@ fn field(container: Container, name: &'static str) -> Result<Field> {
     }
     let path = path(name)?;
     let kind = format!("json_type(document, {path})");
-    // Written out: an index serves only queries with the very same expression.
+    // Written out, because an index serves only queries with exactly the same expression.
     let value = format!(
         "CASE {kind} WHEN 'false' THEN -9e999 WHEN 'true' THEN -1.7976931348623157e308 \
          WHEN 'array' THEN x'00' WHEN 'object' THEN x'01' ELSE json_extract(document, {path}) END"
@@ -138,12 +138,12 @@ fn field(container: Container, name: &'static str) -> Result<Field> {
     Ok(Field { value, kind, is_column: false, bounded: None })
 }
 
-/// The expression that reads a field.
+/// Returns the expression that reads a field.
 pub(super) fn value(container: Container, name: &'static str) -> Result<String> {
     Ok(field(container, name)?.value)
 }
 
-/// The field's path as a literal of SQL.
+/// Returns the field's path as an SQL literal.
 pub(super) fn path(name: &'static str) -> Result<String> {
     let is_name = |part: &str| {
         !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
@@ -170,8 +170,8 @@ impl fmt::Display for SortKey {
     }
 }
 
-/// The sort keys of `order`, and after them those that make it total: the id, and before it the partition when there
-/// are several.
+/// Returns the sort keys of `order`, followed by those that make it total: the partition if there are several, and the
+/// id.
 pub(super) fn sort_keys(subject: Subject, scope: &Scope, order: &[(&'static str, Direction)]) -> Result<Vec<SortKey>> {
     let tie_break: &[&'static str] = match scope {
         Scope::All if subject.container.spec().partition_key != "id" => &[subject.container.spec().partition_key, "id"],
@@ -186,7 +186,7 @@ pub(super) fn sort_keys(subject: Subject, scope: &Scope, order: &[(&'static str,
     .collect()
 }
 
-/// A condition and its parameters, in the order of their question marks.
+/// A condition and its parameters, in the order of their placeholders.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Condition {
     pub(super) text: String,
@@ -202,7 +202,7 @@ impl Condition {
         Self { text: text.into(), parameters: vec![parameter.into()] }
     }
 
-    /// All of `conditions` (`AND`) or one of them (`OR`).
+    /// Joins `conditions` by `AND` or `OR`.
     pub(super) fn join(conditions: impl IntoIterator<Item = Result<Self>>, word: &str, empty: &str) -> Result<Self> {
         let mut joined = Self::default();
         for condition in conditions {
@@ -228,7 +228,8 @@ impl Condition {
     }
 }
 
-/// True where `filter` is true (or, unless `holds`, where its negation is true), and false or NULL elsewhere.
+/// Returns a condition that is true where `filter` is true (or, unless `holds`, where its negation is), and false or
+/// NULL elsewhere.
 pub(super) fn condition(subject: Subject, filter: &Filter, holds: bool) -> Result<Condition> {
     let each =
         |filters: &[Filter]| -> Vec<_> { filters.iter().map(|filter| condition(subject, filter, holds)).collect() };
@@ -284,8 +285,8 @@ pub(super) fn condition(subject: Subject, filter: &Filter, holds: bool) -> Resul
     }
 }
 
-/// Some element of the list (or, unless `holds`, no element) passes `test`. A field that is no list is as good as
-/// missing.
+/// Tests whether some element of the list (or, unless `holds`, no element) passes `test`. A field that is not a list
+/// counts as missing.
 fn any_element(subject: Subject, name: &'static str, test: Condition, holds: bool) -> Result<Condition> {
     let (kind, path) = (subject.field(name)?.kind, path(name)?);
     let not = if holds { "" } else { "NOT " };
@@ -296,7 +297,7 @@ fn any_element(subject: Subject, name: &'static str, test: Condition, holds: boo
     Ok(Condition { text, ..test })
 }
 
-/// The comparison that holds where this one does not, among values that it applies to.
+/// Returns the comparison that holds where this one does not, among comparable values.
 fn opposite(comparison: Comparison) -> Comparison {
     use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     match comparison {
@@ -332,11 +333,11 @@ fn compare(field: &Field, comparison: Comparison, value: &Value) -> Result<Condi
     };
     let compared = field.compared(operator);
     if field.is_column && value.is_string() {
-        // All values are texts. Without another end, SQLite rates the range as what it is, and prefers an index that
-        // has an equality more.
+        // All values are strings, so no second bound is needed. Without it, SQLite estimates the range correctly and
+        // prefers an index with one more equality.
         return Ok(Condition::with(format!("{compared} ?"), parameter));
     }
-    // The other end of the range keeps values of other types out.
+    // The other bound of the range excludes values of other types.
     let is_upper = matches!(comparison, Comparison::Less | Comparison::LessOrEqual);
     let other_end = match (value, is_upper) {
         (Value::Bool(_), true) => (">=", "-9e999"),
@@ -365,7 +366,7 @@ fn is_in(field: &Field, values: &[Value], holds: bool) -> Result<Condition> {
     Ok(Condition { text, parameters })
 }
 
-/// A value of a filter, as the expression of a field gives it.
+/// Converts a filter's value to the form in which fields are read.
 pub(super) fn parameter(value: &Value) -> Result<SqlValue> {
     match value {
         Value::Null => Ok(SqlValue::Null),
@@ -380,11 +381,11 @@ pub(super) fn parameter(value: &Value) -> Result<SqlValue> {
     }
 }
 
-/// A statement that reads one stretch of a query's order. Its first columns are those of [`Statements`].
+/// A statement that reads one contiguous range of a query's order. Its first columns are those of [`Statements`].
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
     pub(super) text: String,
-    /// In the order of the question marks.
+    /// Parameters in the order of the placeholders.
     pub(super) parameters: Vec<Parameter>,
 }
 
@@ -392,12 +393,12 @@ pub(super) struct Statement {
 #[derive(Debug, Clone)]
 pub(super) enum Parameter {
     Value(SqlValue),
-    /// The number of documents that are still wanted.
+    /// The number of documents still needed.
     Limit,
 }
 
 impl Statement {
-    /// The values of the parameters.
+    /// Returns the values of the parameters.
     pub(super) fn bind(&self, limit: i64) -> impl Iterator<Item = SqlValue> {
         self.parameters.iter().map(move |parameter| match parameter {
             Parameter::Value(value) => value.clone(),
@@ -406,22 +407,22 @@ impl Statement {
     }
 }
 
-/// What reads a query, and what it reads: the document in column 0, then the sort keys.
+/// The statements of a query. Column 0 is the document, followed by the sort keys.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// Together they give the rest of the query, in order, to be run until there are enough documents.
+    /// Statements that together return the rest of the query in order; run until there are enough documents.
     pub(super) list: Vec<Statement>,
     /// The columns of the sort keys.
     pub(super) keys: std::ops::Range<usize>,
     /// The column of the version.
     pub(super) etag: usize,
-    /// Other statements for the same, to be preferred when a first one counts fewer rows than its limit.
+    /// Alternative statements, preferred if the first one counts fewer rows than its limit.
     pub(super) if_few: Option<(Statement, Vec<Statement>)>,
 }
 
-/// The statements that give the rest of `query`. A continuation that does not decode starts from the beginning.
+/// Returns the statements for the rest of `query`. An invalid continuation token starts from the beginning.
 pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
-    // SQLite would sort by a fixed key instead of reading the index in order, where the field is an expression.
+    // Fixed keys are omitted: if one is an expression, SQLite would sort by it instead of reading the index in order.
     let order = query.varying_order();
     if let Some(lookup) = lists::Lookup::of(query, &order) {
         return lookup.statements(query, &order, now_ms);
@@ -432,7 +433,7 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
     let subject = Subject::new(query.container);
     let keys = sort_keys(subject, &query.scope, &order)?;
     let which = |subject: Subject| which(query, subject, now_ms);
-    // A list of ids is read from the primary key and its rows' heads, without the documents, which may be long.
+    // Ids are read from the primary key and the beginning of the rows, without the possibly long documents.
     let document = if query.fields == Some(&["id"]) { "json_object('id', id)" } else { "document" };
     let values = keys.iter().map(|key| key.value.as_str());
     let columns: Vec<_> = [document].into_iter().chain(values).chain(["etag"]).collect();
@@ -448,7 +449,7 @@ pub(super) fn statements(query: &Query, now_ms: i64) -> Result<Statements> {
     Ok(Statements { list, keys: 1..1 + keys.len(), etag: 1 + keys.len(), if_few: None })
 }
 
-/// True of the documents of `query`, wherever its page begins.
+/// Returns the condition for the documents of `query`, regardless of the page.
 fn which(query: &Query, subject: Subject, now_ms: i64) -> Result<Condition> {
     let within = match &query.scope {
         Scope::Partition(partition) => Some(Condition::with("partition = ?", partition.clone())),
@@ -461,30 +462,30 @@ fn which(query: &Query, subject: Subject, now_ms: i64) -> Result<Condition> {
     Condition::join(all.into_iter().flatten(), " AND ", "1")
 }
 
-/// The statement that counts the documents of `query`.
+/// Returns the statement that counts the documents of `query`.
 pub(super) fn count(query: &Query, now_ms: i64) -> Result<Statement> {
     let Condition { text, parameters } = which(query, Subject::new(query.container), now_ms)?;
     let text = format!("SELECT count(*) FROM {} WHERE {text}", table(query.container));
     Ok(Statement { text, parameters: parameters.into_iter().map(Parameter::Value).collect() })
 }
 
-/// A stretch of an order.
+/// A contiguous range of an order.
 pub(super) struct Range<'a> {
     pub(super) condition: Option<Condition>,
-    /// The sort keys that are not the same throughout.
+    /// The sort keys that vary within the range.
     pub(super) sorted_by: &'a [SortKey],
-    /// The sort key whose values the position bounds, and on which side.
+    /// The sort key that the position bounds, and the side.
     bounded: Option<(&'static str, char)>,
 }
 
 impl Range<'_> {
-    /// Returns the subject of conditions within this stretch.
+    /// Returns the subject of conditions within this range.
     pub(super) fn subject(&self, subject: Subject) -> Subject {
         Subject { bounded: self.bounded, ..subject }
     }
 }
 
-/// The stretches of the order that are the rest of `query`.
+/// Returns the ranges of the order that form the rest of `query`.
 pub(super) fn ranges<'a>(query: &Query, keys: &'a [SortKey]) -> Vec<Range<'a>> {
     match query.after.as_deref().and_then(|token| decode_position(token, keys.len())) {
         Some(position) => ranges_after(keys, position),
@@ -492,7 +493,8 @@ pub(super) fn ranges<'a>(query: &Query, keys: &'a [SortKey]) -> Vec<Range<'a>> {
     }
 }
 
-/// What comes after `position`: first what equals it in all sort keys but the last, then in all but the last two …
+/// Returns the ranges after `position`: first rows equal to it in all sort keys but the last, then in all but the last
+/// two …
 fn ranges_after(keys: &[SortKey], position: Vec<SqlValue>) -> Vec<Range<'_>> {
     let mut ranges = Vec::new();
     for index in (0..keys.len()).rev() {
@@ -514,7 +516,7 @@ fn ranges_after(keys: &[SortKey], position: Vec<SqlValue>) -> Vec<Range<'_>> {
             (SqlValue::Null, Direction::Ascending) => {
                 add(Condition::new(format!("{value} IS NOT NULL")), &keys[index..])
             }
-            // Nothing comes after null.
+            // Nothing sorts after null.
             (SqlValue::Null, Direction::Descending) => {}
             (at, Direction::Ascending) => add(Condition::with(format!("{value} > ?"), at.clone()), &keys[index..]),
             (at, Direction::Descending) => {
@@ -528,8 +530,8 @@ fn ranges_after(keys: &[SortKey], position: Vec<SqlValue>) -> Vec<Range<'_>> {
     ranges
 }
 
-/// The sort keys of a page's last document as a token: base64url of a JSON list, each value as in the document (a list
-/// or an object as a list of its rank).
+/// Encodes the sort keys of a page's last document as a token: base64url of a JSON list, each value as in the document
+/// (a list or an object as a list of its rank).
 pub(super) fn encode_position(position: &[SqlValue]) -> Result<String> {
     let values: Vec<Value> = position
         .iter()

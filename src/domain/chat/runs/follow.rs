@@ -1,4 +1,4 @@
-//! Reading a run's log from any event on: from memory if the run lives in this process, else from the store.
+//! Reads a run's log from any event: from memory if the run is in progress in this process, otherwise from the store.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -14,13 +14,13 @@ use crate::data;
 use crate::model::chat_run::{ChatEvent, ChatRun, LogPiece, LoggedEvent, StopReason};
 use crate::model::ids::{RunId, UserId};
 
-/// Time between two looks at the log of a run in another process.
+/// Polling interval for the log of a run in another process.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// Looks at the log for one look at the run itself.
+/// Polls of the log per poll of the run itself.
 const LOOKS_PER_CHECK: u32 = 4;
-/// Failed looks in a row after which a reader is let go.
+/// Consecutive failures after which a reader is disconnected.
 const MOST_FAILURES: u32 = 20;
-/// Readers of one run, per process.
+/// Most readers of one run, per process.
 const MOST_FOLLOWERS: usize = 16;
 
 /// Reads a run's events in order.
@@ -34,7 +34,7 @@ pub struct Follower {
     /// The events after it.
     pending: VecDeque<LoggedEvent>,
     source: Source,
-    /// Whether the reader may go on from an event later.
+    /// Whether the reader may resume from an event later.
     can_come_back: bool,
     is_over: bool,
     _place: Option<Place>,
@@ -43,16 +43,16 @@ pub struct Follower {
 
 enum Source {
     Memory(Arc<Live>),
-    /// In the store; whether `seq` is known to be the last event of a piece.
+    /// The store; `is_at_piece` if `seq` is known to be the last event of a chunk.
     Store {
         is_at_piece: bool,
     },
 }
 
-/// The connection of the client that began a run.
+/// The connection of the client that started a run.
 pub(super) struct Client {
     live: Arc<Live>,
-    /// Whether the run stops when the client leaves.
+    /// Whether the run stops when the client disconnects.
     cancels: bool,
 }
 
@@ -65,7 +65,7 @@ impl Drop for Client {
     }
 }
 
-/// A reader's place among those of its run.
+/// A reader's slot among those of its run; released on drop.
 struct Place {
     runs: Runs,
     id: RunId,
@@ -84,7 +84,8 @@ impl Drop for Place {
 }
 
 impl Follower {
-    /// Returns the events for the client that begins the run. The run waits for a client whose leaving stops it.
+    /// Creates the follower of the client that starts the run. If the run stops when this client disconnects, it also
+    /// waits for the client.
     pub(super) fn of_client(runs: &Runs, live: Arc<Live>, cancels: bool) -> Self {
         if cancels {
             live.wait_for_reader();
@@ -112,28 +113,28 @@ impl Follower {
         }
     }
 
-    /// Returns the follower of a client that may go on from an event later.
+    /// Makes the follower resumable: its client may continue from an event later.
     pub fn resumable(self) -> Self {
         Self { can_come_back: true, ..self }
     }
 
-    /// The run.
+    /// Returns the run's id.
     pub fn run_id(&self) -> &RunId {
         &self.id
     }
 
-    /// The client's name for the turn.
+    /// Returns the client's trace id of the turn.
     pub fn trace_id(&self) -> Option<&str> {
         self.trace_id.as_deref()
     }
 
-    /// Whether the run is known to be over without an event that the reader has not seen.
+    /// Whether the run is known to be over and the reader has all events.
     pub fn is_at_end(&self) -> bool {
         self.is_over && self.pending.is_empty()
     }
 
-    /// Returns the next event and its number; `None` after the last one, or when the process stops and the reader must
-    /// ask again.
+    /// Returns the next event and its number; `None` after the last one, or when the process stops or the log cannot be
+    /// read, so that the reader must ask again.
     pub async fn next(&mut self) -> Option<(u64, ChatEvent)> {
         let mut failures = 0;
         loop {
@@ -180,7 +181,7 @@ impl Follower {
             Look::Forgotten => {
                 let pieces = self.runs.0.base.data.chat_runs.pieces_after(&self.user, &self.id, self.seq).await?;
                 self.take(pieces);
-                // What is in neither place was never stored.
+                // Events in neither place were never stored.
                 self.is_over = self.pending.is_empty();
             }
         }
@@ -196,7 +197,7 @@ impl Follower {
                 return Ok(());
             }
         }
-        // The run itself first: what is in its log was there before it was over.
+        // Check the run before its log: if it is over, the log is complete.
         for looks in 0.. {
             if self.runs.0.base.shutdown.is_cancelled() {
                 self.is_over = true;
@@ -214,7 +215,7 @@ impl Follower {
                 Source::Store { is_at_piece: true } => {
                     chat_runs.find_piece(&self.user, &self.id, self.seq + 1).await?.into_iter().collect()
                 }
-                // It may be ahead of the log, after a crash.
+                // After a crash, `seq` may be ahead of the log.
                 _ => chat_runs.pieces_after(&self.user, &self.id, self.seq).await?,
             };
             self.take(found);
@@ -230,8 +231,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Looks at the run itself: whether it is over, and whether somebody works on it. If nobody does, this process
-    /// begins to.
+    /// Returns whether the run is over. If no process works on it, this one takes it over.
     async fn check(&mut self) -> data::Result<bool> {
         if self.runs.here(&self.user, &self.id).is_some() {
             return Ok(false);
@@ -246,12 +246,12 @@ impl Follower {
         Ok(false)
     }
 
-    /// Takes events out of pieces of the log.
+    /// Takes the events after `seq` from chunks of the log.
     fn take(&mut self, pieces: Vec<LogPiece>) {
         let mut next = self.seq + 1;
         for piece in pieces {
             if piece.first_seq > next || piece.last_seq < next {
-                // A gap cannot be: pieces are written one after the other.
+                // Chunks are written in order, so there are no gaps.
                 continue;
             }
             let skipped = usize::try_from(next - piece.first_seq).unwrap_or(usize::MAX);

@@ -1,8 +1,9 @@
-//! A run that lives in this process: the end of its log in memory, and who writes, stores and reads it.
+//! A run in progress in this process: the end of its log in memory, and coordination of its writer, storage and
+//! readers.
 //!
-//! One task adds events, another stores them, and any number of readers follow. None of them waits for another, with
-//! two exceptions that bound memory: the client that began the run may ask to be waited for, so that a model is not
-//! read for somebody who has stopped reading; and nothing is dropped from memory that is not stored.
+//! One task adds events, another stores them, and any number of readers follow. They do not wait for each other, with
+//! two exceptions that bound memory: the run may wait for the client that started it, so that the model is not read for
+//! a client that has stopped reading; and events are not dropped from memory before they are stored.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -14,36 +15,36 @@ use tokio_util::sync::CancellationToken;
 use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, StopReason};
 use crate::model::ids::{RunId, UserId};
 
-/// Events that are kept in memory; older ones are read from the store.
+/// Most events in memory; older ones are read from the store.
 pub(super) const KEPT: usize = 4096;
-/// Events that wait for a slow reader; when they are this many, the model waits too.
+/// Most events that wait for a slow client; then the model waits too.
 pub(super) const AHEAD_OF_READER: u64 = 32;
-/// Events by which readers who can come back are ahead of the store at most.
+/// Most events by which resumable readers are ahead of the store.
 pub(super) const AHEAD_OF_STORE: u64 = 128;
-/// Reset events that a process appends when it takes the run over after a crash. They take the numbers of events that
-/// resumable readers may have seen without their being stored, plus one, so that each reader receives a reset.
+/// Reset events that a process appends when it takes the run over after a crash. They take up the numbers of unstored
+/// events that resumable readers may have seen, plus one, so that each reader receives a reset.
 pub(super) const RESETS: u64 = AHEAD_OF_STORE + 1;
-/// Events in a piece of the stored log.
+/// Most events in a chunk of the stored log.
 pub(super) const PIECE: usize = 64;
-/// Events that a reader takes at once.
+/// Most events that a reader takes at once.
 pub(super) const TAKEN: usize = 64;
 
 /// A run that lives in this process.
 pub struct Live {
     /// The run.
     pub id: RunId,
-    /// Whose it is.
+    /// Its owner.
     pub user: UserId,
-    /// The client's name for the turn, repeated in its events.
+    /// The client's trace id of the turn, repeated in its events.
     pub trace_id: Option<String>,
-    /// The run as lists showed it when it was begun here.
+    /// The run's list entry as of its start in this process.
     pub(super) summary: RunSummary,
     state: Mutex<State>,
-    /// Wakes readers and the task that stores: there is more, or it is over.
+    /// Wakes readers and the storing task: there are more events, or the run is over.
     grown: Notify,
-    /// Wakes the task that adds events: somebody has caught up.
+    /// Wakes the task that adds events: the client or the store has caught up.
     taken: Notify,
-    /// Wakes the task that stores: there are enough events for a piece.
+    /// Wakes the storing task: there are enough events for a chunk.
     piece: Notify,
     stopping: CancellationToken,
 }
@@ -54,28 +55,28 @@ struct State {
     events: VecDeque<LoggedEvent>,
     /// Number of the last event in the store; `None` if the log is not stored.
     stored: Option<u64>,
-    /// The last event that the client took whom the run waits for.
+    /// Number of the last event taken by the client that the run waits for.
     reader: Option<u64>,
     stop: Option<StopReason>,
     end: Option<End>,
 }
 
-/// How a run ended here.
+/// How a run ended in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It is over.
     Over(RunStatus),
-    /// Another process goes on with it, or will.
+    /// Another process continues it, or will.
     Elsewhere,
 }
 
-/// What a reader finds.
+/// Result of [`Live::look`].
 pub(super) enum Look {
     /// The next events.
     Events(Vec<LoggedEvent>),
-    /// The next event is not in memory any more.
+    /// The next event is no longer in memory.
     Forgotten,
-    /// There are no more events here.
+    /// There are no more events in this process.
     Ended(End),
 }
 
@@ -86,7 +87,7 @@ impl State {
 }
 
 impl Live {
-    /// A run whose next event has the number after `last`, which is also the last in the store.
+    /// Creates a run whose next event is numbered `last` + 1; `last` is also the last in the store.
     pub(super) fn new(run: &ChatRun, last: u64, is_stored: bool) -> Self {
         let state = State {
             first: last + 1,
@@ -151,13 +152,13 @@ impl Live {
         true
     }
 
-    /// Waits, from now on, for a client who has taken all events so far.
+    /// Makes the run wait for a client, which has taken all events so far.
     pub(super) fn wait_for_reader(&self) {
         let mut state = self.state();
         state.reader = Some(state.last());
     }
 
-    /// The client that the run waits for has taken the events up to this one.
+    /// Notes that the client has taken the events up to this one.
     pub(super) fn note_taken(&self, seq: u64) {
         let mut state = self.state();
         if state.reader.is_some_and(|reader| reader < seq) {
@@ -167,13 +168,13 @@ impl Live {
         }
     }
 
-    /// The client that the run waited for has gone.
+    /// Stops waiting for the client, which has left.
     pub(super) fn forget_reader(&self) {
         self.state().reader = None;
         self.taken.notify_waiters();
     }
 
-    /// The events up to this one are stored.
+    /// Notes that the events up to this one are stored.
     pub(super) fn note_stored(&self, seq: u64) {
         self.state().stored = Some(seq);
         self.taken.notify_waiters();
@@ -190,13 +191,13 @@ impl Live {
         self.state().stored.unwrap_or_default()
     }
 
-    /// All events, if all of them are in memory.
+    /// Returns all events, if all are in memory.
     pub(super) fn all(&self) -> Option<Vec<LoggedEvent>> {
         let state = self.state();
         (state.first == 1).then(|| state.events.iter().cloned().collect())
     }
 
-    /// Events after this one, for storing: at most `most`.
+    /// Returns at most `most` events after this one, for storing.
     pub(super) fn after(&self, seq: u64, most: usize) -> Vec<LoggedEvent> {
         let state = self.state();
         let skipped = (seq + 1).saturating_sub(state.first);
@@ -208,16 +209,15 @@ impl Live {
         self.wait(|state| (state.last() > seq || state.end.is_some()).then_some(())).await;
     }
 
-    /// Waits until there are enough events after this one for a piece. Unlike a reader, it does not wake for each
-    /// event.
+    /// Waits until there are enough events after this one for a chunk. Does not wake for each event.
     pub(super) async fn has_piece_after(&self, seq: u64) {
         while self.last() < seq + PIECE as u64 {
             self.piece.notified().await;
         }
     }
 
-    /// What comes after this event; waits until there is something. A reader who can come back to the run sees events
-    /// only a little before they are stored.
+    /// Returns what follows this event, waiting if necessary. Resumable readers get at most [`AHEAD_OF_STORE`] unstored
+    /// events.
     pub(super) async fn look(&self, seq: u64, can_come_back: bool) -> Look {
         self.wait(|state| {
             if seq + 1 < state.first {
@@ -233,7 +233,7 @@ impl Live {
                 let events = state.events.iter().skip(skipped).take(count).cloned().collect();
                 return Some(Look::Events(events));
             }
-            // What is not shown yet will be, or is in nobody's log.
+            // Events held back will be shown once stored; if another process has the run, they are not part of the log.
             state.end.filter(|end| *end == End::Elsewhere || state.last() <= seq).map(Look::Ended)
         })
         .await
@@ -253,19 +253,19 @@ impl Live {
         }
     }
 
-    /// Whether the run is over without an event after this one.
+    /// Whether the run is over and has no event after this one.
     pub(super) fn is_over_after(&self, seq: u64) -> bool {
         let state = self.state();
         matches!(state.end, Some(End::Over(_))) && state.last() <= seq
     }
 
-    /// Ends the run before its end, if it has not ended.
+    /// Stops the run, if it has not ended. The first reason counts.
     pub(super) fn stop(&self, reason: StopReason) {
         self.state().stop.get_or_insert(reason);
         self.stopping.cancel();
     }
 
-    /// Waits until somebody stops the run, and says why.
+    /// Waits until the run is stopped, and returns the reason.
     pub(super) async fn stopped(&self) -> StopReason {
         self.stopping.cancelled().await;
         self.state().stop.unwrap_or(StopReason::User)
@@ -276,7 +276,7 @@ impl Live {
         self.stopping.is_cancelled() || self.state().events.back().is_some_and(LoggedEvent::is_done)
     }
 
-    /// Nothing more happens here.
+    /// Ends the run in this process.
     pub(super) fn end(&self, end: End) {
         {
             let mut state = self.state();
@@ -287,7 +287,7 @@ impl Live {
         self.grown.notify_waiters();
     }
 
-    /// Waits until nothing more happens here.
+    /// Waits until the run has ended in this process.
     pub(super) async fn ended(&self) -> End {
         self.wait(|state| state.end).await
     }

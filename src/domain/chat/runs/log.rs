@@ -1,4 +1,4 @@
-//! Storing a run's log: a task of its own, so that neither the model nor a client waits for the store.
+//! Stores a run's log in a separate task, so that neither the model nor a client waits for the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use crate::llm::Meter;
 use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent};
 use crate::model::usage::RunUsage;
 
-/// Bytes in a piece of the log, unless one event is longer.
+/// Most bytes in a chunk of the log, unless a single event is longer.
 const PIECE_BYTES: usize = 512 * 1024;
-/// How long the next step waits for the one before to be stored.
+/// How long the next step waits for the previous one to be stored.
 const STEP_PATIENCE: Duration = Duration::from_secs(2);
 /// Pauses between attempts to write.
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), jitter: Jitter::Full };
-/// Attempts to store a finished step; without it, a process that takes over does the step again.
+/// Attempts to store a finished step. If all fail, a process that takes over repeats the step.
 const STEP_ATTEMPTS: u32 = 5;
 
-/// Receives what happens in a turn.
+/// Receives the events and finished steps of a turn.
 pub struct Log {
     live: Arc<Live>,
     meter: Meter,
-    /// The task that stores; `None` if the log is not stored.
+    /// Channel to the storing task; `None` if the log is not stored.
     steps: Option<mpsc::Sender<StepEnd>>,
 }
 
@@ -53,15 +53,15 @@ impl Log {
         self.live.push(event).await;
     }
 
-    /// Notes that a step is finished; `steps` are all so far. Returns when that is stored, unless it is the last one or
-    /// the store is slow.
+    /// Has a finished step stored; `steps` are all so far. Waits until it is stored, unless it is the last one or the
+    /// store is slow.
     pub async fn finish_step(&self, steps: &[FinishedStep]) {
         let Some(writer) = &self.steps else { return };
         let (stored, when_stored) = oneshot::channel();
         let end = StepEnd { steps: steps.to_vec(), usage: self.meter.total(), last_seq: self.live.last(), stored };
         let is_last = steps.last().is_some_and(|step| step.calls.is_empty());
         if writer.send(end).await.is_ok() && !is_last {
-            // A step is not begun, and so not paid for, before the one before is known for good.
+            // The next step, which costs tokens, starts only after this one is stored.
             drop(tokio::time::timeout(STEP_PATIENCE, when_stored).await);
         }
     }
@@ -73,7 +73,7 @@ pub(super) struct LogWriter {
     pub live: Arc<Live>,
     pub held: Arc<Held<ChatRun>>,
     pub clock: Arc<dyn Clock>,
-    /// Longest time for which events are collected before they are written.
+    /// Longest time that events are collected before they are written.
     pub flush: Duration,
     pub ttl: i64,
 }
@@ -82,7 +82,7 @@ impl LogWriter {
     /// Stores events and steps until the sender of the steps is dropped and everything is stored.
     ///
     /// # Errors
-    /// When another process has the run.
+    /// When another process has taken the run over.
     pub async fn run(self, mut steps: mpsc::Receiver<StepEnd>) -> Result<(), Lost> {
         loop {
             let stored = self.live.stored();
@@ -107,7 +107,7 @@ impl LogWriter {
         }
     }
 
-    /// Stores the events that there are now.
+    /// Stores all events so far.
     async fn store_events(&self) -> Result<(), Lost> {
         let last = self.live.last();
         let mut stored = self.live.stored();
@@ -163,13 +163,13 @@ impl LogWriter {
                 }
             }
         }
-        // Nobody waits any more if it took long.
+        // Fails if the turn has stopped waiting.
         let _waits = stored.send(());
         Ok(())
     }
 }
 
-/// Leaves the first events, as many as a piece holds.
+/// Truncates the events to those that fit into a chunk.
 fn cut_to_size(events: &mut Vec<LoggedEvent>) {
     let mut bytes = 0;
     let size = |event: &LoggedEvent| match event {
@@ -196,7 +196,7 @@ mod tests {
         LoggedEvent::Token("t".repeat(bytes).into())
     }
 
-    /// How many of the events a piece has.
+    /// Returns how many of the events fit into a chunk.
     fn fitting(events: &[LoggedEvent]) -> usize {
         let mut events = events.to_vec();
         cut_to_size(&mut events);

@@ -1,12 +1,12 @@
 //! Chat runs: turns that outlive connections and processes.
 //!
-//! A run is one turn. Whoever begins it works on it: one task talks to the model and adds events to the log in memory
+//! A run is one turn. In the process that starts it, one task calls the model and adds events to the log in memory
 //! (`live`), another stores them (`log`), and readers follow from memory or from the store (`follow`). A stored run has
-//! a lease. When its process dies, another takes the run over after the lease has expired (`work`): it voids the step
-//! that was broken off, which is done again; the results of finished steps are stored.
+//! a lease. When its process dies, another takes the run over after the lease has expired (`work`): it voids the
+//! interrupted step and repeats it; the results of finished steps are stored.
 //!
-//! A run that nobody can come back to (its client's leaving stops it, and it belongs to no chat) is stored once, when
-//! it is over.
+//! A run that nobody can resume (it stops when its client disconnects, and belongs to no chat) is stored once, when it
+//! is over.
 
 mod follow;
 mod live;
@@ -47,27 +47,27 @@ use crate::telemetry::observe::Observation;
 pub const LEASE: Duration = Duration::from_secs(10);
 /// Pause between two renewals.
 const RENEWAL: Duration = Duration::from_secs(3);
-/// Pause between two looks for runs whose process has died.
+/// Interval of the search for runs whose process has died.
 const SWEEP_PAUSE: Duration = Duration::from_secs(15);
-/// Abandoned runs that one sweep takes over.
+/// Most abandoned runs that one sweep takes over.
 const SWEPT: usize = 20;
-/// How long a request waits for a run that is being stopped.
+/// How long a request waits for a run to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Pause between two looks at a run that another process is stopping.
+/// Polling interval for a run that another process is stopping.
 const STOP_PAUSE: Duration = Duration::from_millis(100);
-/// Attempts to begin a run in a chat where others begin and end.
+/// Attempts to start a run in a chat where others start and end concurrently.
 const BEGIN_ATTEMPTS: usize = 3;
 
-/// Why something about a run did not happen.
+/// Why an operation on a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The user has no such run.
     #[error("there is no such run")]
     NotFound,
-    /// A run of the chat is going on.
+    /// Another run of the chat is in progress.
     #[error("an answer is still being written")]
     Busy,
-    /// The run has as many readers as are allowed.
+    /// The run has the most readers allowed.
     #[error("too many readers follow the run")]
     TooManyFollowers,
     /// The documents could not be read or written.
@@ -75,15 +75,15 @@ pub enum Error {
     Data(#[from] data::Error),
 }
 
-/// A run to begin.
+/// A run to start.
 pub struct NewRun {
     /// The turn.
     pub turn: Turn,
-    /// The chat that it belongs to.
+    /// The chat it belongs to.
     pub chat_id: Option<ChatId>,
-    /// What becomes of it when its client leaves.
+    /// What happens when its client disconnects.
     pub on_disconnect: OnDisconnect,
-    /// The client's name for the turn, repeated in its events.
+    /// The client's trace id of the turn, repeated in its events.
     pub trace_id: Option<String>,
     /// The trace of the turn.
     pub observation: Observation,
@@ -97,15 +97,14 @@ struct Inner {
     base: Arc<Base>,
     chat: Arc<Chat>,
     leases: Leases,
-    /// Runs that live in this process.
+    /// Runs in progress in this process.
     here: Mutex<HashMap<RunId, Arc<Live>>>,
-    /// Readers by run.
+    /// Number of readers by run.
     followers: Mutex<HashMap<RunId, usize>>,
 }
 
 impl Runs {
-    /// Creates the service. When the process should stop, stored runs are handed back; all others end when the grace
-    /// period does.
+    /// Creates the service. At shutdown, stored runs are handed back; others end with the grace period.
     pub fn new(base: Arc<Base>, chat: Arc<Chat>) -> Self {
         let leases = base.data.leases(&base.clock, LEASE).renewing_every(RENEWAL);
         Self(Arc::new(Inner { base, chat, leases, here: Mutex::default(), followers: Mutex::default() }))
@@ -115,20 +114,20 @@ impl Runs {
         self.0.base.clock.now().into()
     }
 
-    /// Returns the user's run of this id, if it lives in this process.
+    /// Returns the user's run with this id, if it is in progress in this process.
     fn here(&self, user: &UserId, id: &RunId) -> Option<Arc<Live>> {
         self.0.here.lock().get(id).filter(|live| live.user == *user).cloned()
     }
 
-    /// Whether nobody works on a run that is not over.
+    /// Whether a run is unfinished and no process works on it.
     fn is_abandoned(&self, run: &ChatRun) -> bool {
         !run.status.is_final() && !run.lease.is_live(self.now(), LEASE)
     }
 
-    /// Begins a run, and returns its events for the client that asked for it.
+    /// Starts a run, and returns its events for the client that requested it.
     ///
     /// # Errors
-    /// [`Error::Busy`] when a run of the chat is going on, or when the documents cannot be read or written.
+    /// [`Error::Busy`] when a run of the chat is in progress, or when the documents cannot be read or written.
     pub async fn begin(&self, new: NewRun) -> Result<Follower, Error> {
         let NewRun { turn, chat_id, on_disconnect, trace_id, observation } = new;
         let prepared = self.0.chat.prepare(turn, observation).await?;
@@ -185,7 +184,7 @@ impl Runs {
         }
     }
 
-    /// Saves a new run, the only one of its chat that is going on.
+    /// Saves a new run as the only one of its chat in progress.
     async fn create(&self, run: &ChatRun) -> Result<(), Error> {
         let chat_runs = &self.0.base.data.chat_runs;
         let Some(chat) = &run.chat_id else { return Ok(chat_runs.create(run).await?) };
@@ -204,7 +203,7 @@ impl Runs {
         Err(Error::Busy)
     }
 
-    /// Whether a run is not over. Waits for one that is about to be.
+    /// Whether a run is unfinished. Waits for one that is about to end.
     async fn is_going_on(&self, user: &UserId, id: &RunId) -> data::Result<bool> {
         let Some(run) = self.0.base.data.chat_runs.find(user, id).await? else { return Ok(false) };
         if run.status.is_final() || !self.is_ending(&run).await? {
@@ -213,7 +212,7 @@ impl Runs {
         Ok(!self.wait_for_end(user, id).await?.is_some_and(RunStatus::is_final))
     }
 
-    /// Whether the end of a run that is not over was asked for, or is in its log already and only its document lags.
+    /// Whether an unfinished run was asked to stop, or has ended in its log and only its document lags behind.
     async fn is_ending(&self, run: &ChatRun) -> data::Result<bool> {
         if run.stop_requested.is_some() {
             return Ok(true);
@@ -225,14 +224,14 @@ impl Runs {
         Ok(last.is_some_and(|piece| piece.events.last().is_some_and(LoggedEvent::is_done)))
     }
 
-    /// Works on a run in a task of its own.
+    /// Works on a run in a separate task.
     fn start(&self, work: work::Work) {
         let span = info_span!("chat.turn", run.id = %work.live().id, user.id = work.live().user.as_str());
         self.0.here.lock().insert(work.live().id.clone(), work.live().clone());
         self.0.base.tasks.spawn(work.run().instrument(span).in_current_span());
     }
 
-    /// Stops a run, and returns its status afterwards. What is over stays as it is.
+    /// Stops a run, and returns its status afterwards. A finished run does not change.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read or written.
@@ -253,11 +252,11 @@ impl Runs {
                 return Ok(status);
             }
         }
-        // Whoever works on it will stop it, and whoever takes it over.
+        // The process that works on it, or takes it over, will stop it.
         Ok(self.wait_for_end(user, id).await?.filter(|status| status.is_final()).unwrap_or(RunStatus::Stopped))
     }
 
-    /// Waits for the end of a run for a while, and returns its status; `None` if it is gone.
+    /// Waits a limited time for the end of a run, and returns its status; `None` if it was deleted.
     async fn wait_for_end(&self, user: &UserId, id: &RunId) -> data::Result<Option<RunStatus>> {
         let deadline = tokio::time::Instant::now() + STOP_PATIENCE;
         loop {
@@ -269,7 +268,7 @@ impl Runs {
         }
     }
 
-    /// Deletes a run and its log; one that is going on is stopped first.
+    /// Deletes a run and its log; stops it first if it is in progress.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read or written.
@@ -282,7 +281,7 @@ impl Runs {
         Ok(self.0.base.data.chat_runs.remove(user, id).await?)
     }
 
-    /// Returns the run of a user's chat that is going on. One whose process has died is taken over.
+    /// Returns the run of a user's chat that is in progress. If its process has died, takes it over.
     ///
     /// # Errors
     /// When the documents cannot be read or written.

@@ -63,7 +63,7 @@ fn who_can_come_back_sees_no_more_than_a_crash_skips() {
     assert_eq!(seen(&live, AHEAD_OF_STORE, true), Some(1));
 }
 
-/// The numbers that were pushed and are found after this event.
+/// Returns the pushed numbers that a reader finds after this event.
 fn shown(live: &Live, seq: u64) -> Vec<u64> {
     let Some(Look::Events(events)) = live.look(seq, false).now_or_never() else { panic!("nothing after {seq}") };
     numbers(events)

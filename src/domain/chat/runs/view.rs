@@ -1,4 +1,4 @@
-//! What a run came to so far, from its events.
+//! The state of a run, computed from its events.
 
 use super::{Error, Runs};
 use crate::data;
@@ -6,7 +6,7 @@ use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSumm
 use crate::model::ids::{ChatId, RunId, UserId};
 use crate::model::usage::RunUsage;
 
-/// A run and what it came to so far.
+/// A run with its answer, tools and usage so far.
 pub struct RunView {
     /// The run.
     pub summary: RunSummary,
@@ -14,7 +14,7 @@ pub struct RunView {
     pub answer: String,
     /// The tools that were used.
     pub tools: Vec<ToolView>,
-    /// The model that answers, when it has.
+    /// The model, once it has answered.
     pub model: Option<String>,
     /// Model calls and tokens of the run.
     pub usage: RunUsage,
@@ -26,7 +26,7 @@ pub struct RunView {
 
 /// A tool that was used.
 pub struct ToolView {
-    /// Names the call within the run.
+    /// Id of the call within the run.
     pub call_id: String,
     /// Name of the tool.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct ToolView {
     pub result: Option<(String, u64)>,
 }
 
-/// What events came to.
+/// State computed from events.
 #[derive(Default)]
 pub(super) struct Fold {
     pub last_seq: u64,
@@ -46,7 +46,7 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Goes through a log from its beginning.
+    /// Computes the state from a log, from its beginning.
     pub fn of(events: Vec<LoggedEvent>) -> Self {
         let mut fold = Self { last_seq: events.len() as u64, ..Self::default() };
         let mut valid: Vec<(u64, ChatEvent)> = Vec::new();
@@ -77,7 +77,7 @@ impl Fold {
         }
     }
 
-    /// The status that follows from the events.
+    /// Returns the run's status according to its events.
     pub fn status(&self) -> RunStatus {
         match &self.done {
             None => RunStatus::Running,
@@ -89,7 +89,7 @@ impl Fold {
 }
 
 impl Runs {
-    /// Returns a run with what it came to so far.
+    /// Returns a run with its answer, tools and usage so far.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read.
@@ -102,7 +102,7 @@ impl Runs {
         let run = self.0.base.data.chat_runs.find(user, id).await?.ok_or(Error::NotFound)?;
         let events = self.events(&run).await?;
         let mut view = view(run.summary(), events);
-        // A log that could not be stored to its end.
+        // The end of the log could not be stored.
         if run.status.is_final() {
             view.summary.status = run.status;
         }

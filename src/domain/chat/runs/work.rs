@@ -26,23 +26,23 @@ use crate::model::ids::{RunId, UserId};
 use crate::model::lease::Lease;
 use crate::telemetry::observe::Subject;
 
-/// Processes that may begin to work on a run: each but the last died over it.
+/// Most processes that work on a run; all but the last died meanwhile.
 const MOST_ATTEMPTS: u32 = 3;
-/// Pause between two looks whether somebody stopped the run elsewhere.
+/// Polling interval for a stop request in another process.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Finished steps that wait to be stored.
+/// Most finished steps waiting to be stored.
 const WAITING_STEPS: usize = 4;
-/// Attempts to store the end of a run. After that it is left to others: the log tells how it ended.
+/// Attempts to store the end of a run. After that another process does it: the log tells how the run ended.
 const END_ATTEMPTS: u32 = 8;
-/// Attempts to begin writing the log of a run that was taken over.
+/// Attempts to append to the log of a run that was taken over.
 const SEAL_ATTEMPTS: u32 = 3;
 /// Pauses between attempts to write.
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2), jitter: Jitter::Full };
-/// Largest document of a run whose events are in it, in bytes.
+/// Largest document of a run with its events, in bytes.
 const LARGEST_WHOLE: usize = 1024 * 1024;
 
-/// What the user reads when a turn has failed.
+/// Message for the user when a turn has failed.
 pub const FAILED: &str = "Something went wrong. Please try again.";
 const LIMIT_REACHED: &str = "Tool-call limit reached. Please retry with a shorter request.";
 
@@ -51,7 +51,7 @@ pub(super) struct Work {
     runs: Runs,
     live: Arc<Live>,
     prepared: PreparedTurn,
-    /// The run as it was begun or taken over.
+    /// The run as it was started or taken over.
     record: ChatRun,
     held: Option<Held<ChatRun>>,
 }
@@ -62,7 +62,7 @@ enum Outcome {
     Answered,
     Failed(&'static str),
     Stopped(StopReason),
-    /// It is to go on in another process.
+    /// Another process shall continue it.
     HandedBack,
 }
 
@@ -92,7 +92,7 @@ impl Work {
         &self.live
     }
 
-    /// Works on the run until it is over, or is another process's.
+    /// Works on the run until it is over or belongs to another process.
     pub async fn run(mut self) {
         let end = match self.held.take() {
             Some(held) => Box::pin(self.run_stored(Arc::new(held))).await,
@@ -122,7 +122,7 @@ impl Work {
         let writer_lost = lost.clone();
         self.runs.0.base.tasks.spawn(async move {
             match writer_lost.run_until_cancelled(writer.run(received)).await {
-                // Nobody waits any more if the run was lost meanwhile.
+                // Fails if the run was lost meanwhile.
                 Some(Ok(())) => drop(stored.send(())),
                 Some(Err(lease::Lost)) => writer_lost.cancel(),
                 None => {}
@@ -167,7 +167,7 @@ impl Work {
         End::Over(outcome.status())
     }
 
-    /// Takes the turn, and says everything about it, `done` last.
+    /// Runs the turn and logs its events, `done` last.
     async fn turn(&self, log: Log) -> Outcome {
         let started = Instant::now();
         let chat = &self.runs.0.chat;
@@ -200,7 +200,7 @@ impl Work {
         outcome
     }
 
-    /// Has the stylist answer, until somebody or something ends that.
+    /// Runs the stylist until the answer is complete, or is stopped, handed back or timed out.
     async fn hold(&self, conversation: &mut Conversation<'_>) -> Outcome {
         let is_stored = self.record.request.is_some();
         if self.record.stop_requested.is_some() {
@@ -210,7 +210,7 @@ impl Work {
             error!(attempts = self.record.attempts, "turn failed: every process that worked on it was cut off");
             return Outcome::Failed(FAILED);
         }
-        // A fault in here must not cost readers the end of the log.
+        // After a panic, readers must still get the end of the log.
         let answer = AssertUnwindSafe(conversation.hold(&self.prepared)).catch_unwind();
         tokio::select! {
             biased;
@@ -230,7 +230,7 @@ impl Work {
         }
     }
 
-    /// Logs why there is no answer, and returns what the user reads.
+    /// Logs why there is no answer, and returns the message for the user.
     fn explain(&self, stop: &Stop) -> &'static str {
         let observation = &self.prepared.context.observation;
         match stop {
@@ -251,13 +251,13 @@ impl Work {
         }
     }
 
-    /// Returns when somebody has asked another process for the end of the run.
+    /// Waits until the run is stopped or deleted through another process.
     async fn stopped_elsewhere(&self) {
         loop {
             tokio::time::sleep(LOOK_PAUSE).await;
             match self.runs.0.base.data.chat_runs.find(&self.live.user, &self.live.id).await {
                 Ok(Some(run)) if run.stop_requested.is_none() => {}
-                // It was deleted, or asked to end.
+                // Deleted, or asked to stop.
                 Ok(_) => return,
                 Err(error) => debug!(error = %Chain(&error), "chat run not looked up"),
             }
@@ -265,7 +265,7 @@ impl Work {
     }
 
     async fn refresh_memory(&self, answer: &str) -> bool {
-        // A stored run may come this far a second time, in another process.
+        // A stored run may reach this point again in another process.
         let run = self.record.request.is_some().then_some(&self.live.id);
         tokio::select! {
             biased;
@@ -274,7 +274,7 @@ impl Work {
         }
     }
 
-    /// Stores how the run ended, and gives the lease back. `None` if that was not possible: others see to it.
+    /// Stores how the run ended, and releases the lease. `None` on failure: another process will do it.
     async fn settle(&self, held: &Held<ChatRun>, outcome: Outcome) -> Option<End> {
         for attempt in 1..=END_ATTEMPTS {
             match held.finish(|run| self.write_end(run, outcome)).await {
@@ -296,7 +296,7 @@ impl Work {
         run.usage = self.prepared.meter.total();
         match outcome {
             Outcome::HandedBack => {
-                // Free, and found by whoever looks for abandoned runs.
+                // Free, so the search for abandoned runs finds it.
                 run.lease = Lease::waiting(now);
                 run.attempts = run.attempts.saturating_sub(1);
                 return;
@@ -309,14 +309,14 @@ impl Work {
     }
 }
 
-/// Marks a run as over, and drops what was only needed to go on.
+/// Marks a run as over, and drops the data needed only to continue it.
 fn end_record(run: &mut ChatRun, status: RunStatus) {
     run.status = status;
     run.request = None;
     run.steps.clear();
 }
 
-/// An event without what is long in it.
+/// Returns an event without the full output of a tool.
 fn without_output(event: LoggedEvent) -> LoggedEvent {
     match event {
         LoggedEvent::Other(event) => LoggedEvent::Other(match *event {
@@ -331,7 +331,7 @@ fn without_output(event: LoggedEvent) -> LoggedEvent {
 }
 
 impl Runs {
-    /// Goes on with a run that nobody works on. Does nothing if somebody does, or if it is over.
+    /// Continues a run that no process works on. Does nothing if one does, or if the run is over.
     ///
     /// # Errors
     /// When the documents cannot be read or written.
@@ -370,8 +370,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Makes the log of a run that was taken over ours: whoever had it can add nothing from then on. Voids the step
-    /// that was broken off. Returns the number of the last event; `None` if there is nothing more to do.
+    /// Appends to the log of a run that was taken over, so that its previous process can no longer do so. Voids the
+    /// interrupted step. Returns the number of the last event; `None` if there is nothing more to do.
     async fn seal(&self, held: &Held<ChatRun>, run: &ChatRun, was_handed_back: bool) -> data::Result<Option<u64>> {
         for _ in 0..SEAL_ATTEMPTS {
             let piece = self.0.base.data.chat_runs.last_piece(&run.user_id, &run.id).await?;
@@ -380,7 +380,7 @@ impl Runs {
                 self.end_from_log(held, run).await?;
                 return Ok(None);
             }
-            // Readers may have seen events that were never stored: their numbers are not used again.
+            // Readers may have seen unstored events, so their numbers are not reused.
             let resets = match (was_handed_back, last < run.step_seq) {
                 (false, _) => RESETS,
                 (true, false) => 1,
@@ -401,11 +401,11 @@ impl Runs {
                 return Ok(Some(piece.last_seq));
             }
         }
-        // Somebody keeps writing there: the lease runs out, and the next one tries.
+        // Another process keeps writing: after the lease expires, the next process tries.
         Ok(None)
     }
 
-    /// Stores the end of a run whose log has it already.
+    /// Ends a run whose log already has its end.
     async fn end_from_log(&self, held: &Held<ChatRun>, run: &ChatRun) -> data::Result<()> {
         let fold = Fold::of(self.events(run).await?);
         let ended = held.finish(|run| {
@@ -420,7 +420,7 @@ impl Runs {
     }
 }
 
-/// What is somebody else's now is no error.
+/// Ignores that the run belongs to another process now.
 fn ignore_lost(error: lease::Error) -> data::Result<()> {
     match error {
         lease::Error::Lost => Ok(()),
