@@ -1,5 +1,5 @@
-//! The list of a backup's blobs: a file with one line per blob, whose name has the beginning of its SHA-256. So the
-//! list of an earlier backup stays until `backup.json` names the new one.
+//! The list of a backup's blobs: a file with one line per blob. Its name contains a prefix of its own SHA-256, so the
+//! list of an earlier backup remains until `backup.json` refers to the new one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 use super::mirror::hash_file;
 use crate::base::private_files;
 
-/// How the names of lists begin and end.
+/// Prefix and suffix of the file name.
 const NAME: (&str, &str) = ("blobs-", ".jsonl");
 /// Characters of the hash in the name.
 const PART_OF_HASH: usize = 16;
 
-/// Blobs by their path below the directory.
+/// Blobs by relative path.
 pub type Blobs = BTreeMap<String, Blob>;
 
-/// What a backup knows of a blob.
+/// Size and hash of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     /// Size in bytes.

@@ -1,4 +1,4 @@
-//! Copies blobs into a directory of the same form.
+//! Copies blobs into a directory of the same structure.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, Metadata};
@@ -14,10 +14,11 @@ use super::{WRITING, found};
 use crate::base::hash::hex;
 use crate::base::private_files;
 
-/// Bytes that are copied at once.
+/// Size of the copy buffer in bytes.
 const PIECE: usize = 128 * 1024;
 
-/// Size and time of a file. A blob's file is never changed in its place, so one with the same state is the same.
+/// Size and modification time of a file. Files of blobs are never changed in place, so the same state means the same
+/// content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct State {
     bytes: u64,
@@ -30,15 +31,15 @@ impl State {
     }
 }
 
-/// A blob that the directory has, or will have.
+/// A blob that the target has, or will have.
 struct Mirrored {
     state: State,
     is_copied: bool,
-    /// The copy that is to replace another content.
+    /// The copy that will replace different content.
     replacement: Option<PathBuf>,
 }
 
-/// Copies blobs into a directory of the same form.
+/// Copies blobs into a directory of the same structure.
 pub struct Mirror<'a> {
     to: &'a Path,
     writing: &'a Path,
@@ -50,22 +51,23 @@ pub struct Mirror<'a> {
 }
 
 impl<'a> Mirror<'a> {
-    /// Copies into `to`, by way of `writing` in the same file system. `earlier` has the blobs whose hash is known.
+    /// Creates a mirror into `to`; `writing`, for temporary files, is in the same file system. `earlier` has the blobs
+    /// with known hashes.
     pub fn new(to: &'a Path, writing: &'a Path, earlier: Blobs) -> Self {
         Self { to, writing, earlier, blobs: Blobs::new(), mirrored: BTreeMap::new(), staged: 0 }
     }
 
-    /// The blobs that were found, by their path below the directory.
+    /// Returns the blobs found, by relative path.
     pub const fn blobs(&self) -> &Blobs {
         &self.blobs
     }
 
-    /// How many blobs were not there yet.
+    /// Returns the number of new blobs.
     pub fn copied(&self) -> u64 {
         self.mirrored.values().filter(|blob| blob.is_copied).count() as u64
     }
 
-    /// Copies all blobs that are not there yet. Those that replace another content wait for [`Self::replace`].
+    /// Copies all new blobs. Blobs with changed content take effect with [`Self::replace`].
     pub fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
         self.enter(from, "").with_context(|| format!("{} cannot be copied", from.display()))
     }
@@ -91,7 +93,7 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
-    /// Copies a blob, unless it is there or was deleted meanwhile.
+    /// Copies a blob, unless the target has it or it was deleted meanwhile.
     fn bring(&mut self, from: &Path, path: &str, state: State) -> io::Result<()> {
         if self.mirrored.get(path).is_some_and(|known| known.state == state) {
             return Ok(());
@@ -128,7 +130,7 @@ impl<'a> Mirror<'a> {
         self.mirrored.insert(path.to_owned(), mirrored);
     }
 
-    /// Replaces the blobs that have another content now. Until then, the earlier backup is as it was.
+    /// Replaces the blobs with changed content. Until then, the earlier backup is unchanged.
     pub fn replace(&self) -> io::Result<()> {
         for (path, blob) in &self.mirrored {
             if let Some(replacement) = &blob.replacement {
@@ -138,7 +140,7 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
-    /// Deletes blobs that were not found, and returns their number.
+    /// Deletes blobs that no longer exist in the source, and returns their number.
     pub fn prune(&self) -> io::Result<u64> {
         self.prune_below("")
     }
@@ -148,12 +150,12 @@ impl<'a> Mirror<'a> {
         let mut removed = 0;
         for entry in entries {
             let entry = entry?;
-            // Another name is nothing that a backup wrote.
+            // Backups write only UTF-8 names.
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = if below.is_empty() { name } else { format!("{below}/{name}") };
             if entry.file_type()?.is_dir() {
                 removed += self.prune_below(&path)?;
-                // Fails when it is not empty.
+                // Fails if the directory is not empty.
                 if fs::remove_dir(entry.path()).is_err() {
                     continue;
                 }
@@ -165,7 +167,7 @@ impl<'a> Mirror<'a> {
         Ok(removed)
     }
 
-    /// Checks that all blobs of a list were found as they are listed; `from` is where they were.
+    /// Checks that all blobs of a list were found with the listed size and hash; `from` is their directory.
     pub fn compare(&self, listed: &Blobs, from: &Path) -> anyhow::Result<()> {
         for (path, blob) in listed {
             let found = self.blobs.get(path).with_context(|| format!("{} is missing", from.join(path).display()))?;
@@ -175,8 +177,8 @@ impl<'a> Mirror<'a> {
     }
 }
 
-/// Copies a file with its time, readable only by the owner, and brings it to the disk. Returns its size and time, and
-/// its SHA-256.
+/// Copies a file with its modification time, readable only by the owner, and syncs it to disk. Returns its size and
+/// time, and its SHA-256.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<(State, String)> {
     let source = File::open(from)?;
     let metadata = source.metadata()?;

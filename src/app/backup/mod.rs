@@ -41,17 +41,17 @@ const FORM: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// Form of the backup.
+    /// Format version.
     form: u32,
     /// Version of the program that wrote it.
     version: String,
-    /// The moment of the documents.
+    /// Time of the documents' snapshot.
     pub created_at: Timestamp,
-    /// Size of the documents' file; `None` if they are stored elsewhere.
+    /// Size of the documents' database; `None` if they are stored elsewhere.
     pub document_bytes: Option<u64>,
-    /// Size of the queue's file; `None` if it is elsewhere.
+    /// Size of the queue's database; `None` if it is stored elsewhere.
     pub queue_bytes: Option<u64>,
-    /// Number of blobs; `None` if they are elsewhere.
+    /// Number of blobs; `None` if they are stored elsewhere.
     pub blobs: Option<u64>,
     /// SHA-256 of the list of blobs; `None` without blobs, and in backups of versions that wrote no list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ pub struct Manifest {
 /// Counts of blobs that a backup copied and removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlobChanges {
-    /// Copied ones.
+    /// Copied blobs.
     pub copied: u64,
     /// Blobs in the backup that the service no longer has.
     pub removed: u64,
@@ -103,8 +103,8 @@ impl Parts {
 /// Writes a backup to a directory, creating it if missing. The service may run meanwhile.
 ///
 /// # Errors
-/// When there is nothing to back up, the directory has anything but an earlier backup or overlaps the data directory,
-/// another backup is being written there, or a file cannot be read or written.
+/// When there is nothing to back up, the directory contains anything but an earlier backup or overlaps the data
+/// directory, another backup is being written there, or a file cannot be read or written.
 pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Manifest, BlobChanges)> {
     let parts = Parts::of(config)?;
     ensure!(parts.exist(), "there is nothing in {}", config.data_directory.display());
@@ -117,7 +117,7 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
     let blobs = parts.blobs.as_deref().filter(|blobs| blobs.exists());
     let known = earlier.and_then(|manifest| manifest.blob_list).map(|sha256| list::read(to, &sha256));
     let target = to.join(BLOB_DIRECTORY);
-    // Blobs whose list is damaged are read again.
+    // If the list is damaged, all blobs are read again.
     let mut mirror = Mirror::new(&target, &writing, known.and_then(Result::ok).unwrap_or_default());
     if let Some(blobs) = blobs {
         mirror.copy(blobs)?;
@@ -143,7 +143,7 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
     write(&writing.join(MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())?;
     mirror.replace()?;
     let list = manifest.blob_list.as_deref().map(list::file_name);
-    // If this is interrupted in between, documents that are newer than the queue are harmless.
+    // If interrupted in between, documents newer than the queue are harmless.
     let files = [documents.map(|_| STORE_FILE), queue.map(|_| QUEUE_FILE), list.as_deref(), Some(MANIFEST)];
     for name in files.into_iter().flatten() {
         fs::rename(writing.join(name), to.join(name))?;
@@ -164,7 +164,7 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     let manifest = read_manifest(from)?;
     let is_half_restored = is_half_restored(config);
     for part in parts.all() {
-        // What an interrupted restore has moved into place is replaced.
+        // Files that an interrupted restore has moved into place are replaced.
         ensure!(
             is_half_restored || !is_used(part),
             "{} is there already: restore into an empty directory",
@@ -172,7 +172,7 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         );
     }
     for log in [&parts.documents, &parts.queue].into_iter().flatten().flat_map(|file| sqlite::files::logs(file)) {
-        // It would be taken for the log of what is restored.
+        // SQLite would apply it to the restored database.
         ensure!(!log.exists(), "{} is there already: restore into an empty directory", log.display());
     }
     let directory = &config.data_directory;
@@ -184,7 +184,7 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         Err(error) => {
             fs::remove_dir_all(&writing).context("what was copied cannot be removed")?;
             if is_half_restored {
-                // The rest of that restore is still no store.
+                // The remains of an interrupted restore do not count as a store.
                 private_files::create_directories(&writing)?;
             }
             return Err(error);
@@ -202,8 +202,8 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
     Ok(manifest)
 }
 
-/// Copies the parts of a backup into a directory and checks them. Returns the copies with the places where they belong,
-/// the documents last: without them, what is there is no store.
+/// Copies the parts of a backup into a directory and checks them. Returns the copies with their destinations, the
+/// documents last: without them, a directory does not count as a store.
 fn stage(parts: &Parts, manifest: &Manifest, from: &Path, writing: &Path) -> anyhow::Result<Vec<(PathBuf, PathBuf)>> {
     let mut staged = Vec::new();
     if let (Some(blobs), Some(count)) = (&parts.blobs, manifest.blobs) {

@@ -1,4 +1,4 @@
-//! Which directories a backup may be written to: none with anything in it that a backup has not written.
+//! Checks and locks the target directory of a backup. A directory with anything but a backup is refused.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -12,11 +12,11 @@ use crate::sqlite;
 
 /// Held by the process that writes a backup.
 const LOCK: &str = ".lock";
-/// Content of the lock, by which a backup that was cut off is known.
+/// Content of the lock file, which identifies an interrupted backup.
 const MARK: &str = "A backup of PluckIt is written to this directory.\n";
 
-/// Checks that a directory may be written to: it lies apart from `used` and is missing, empty or an earlier backup.
-/// Returns what that has. Changes nothing.
+/// Checks that a directory may be written to: it does not overlap `used` and is missing, empty or an earlier backup.
+/// Returns the manifest of that backup. Changes nothing.
 pub fn check<'a>(to: &Path, used: impl Iterator<Item = &'a PathBuf>) -> anyhow::Result<Option<Manifest>> {
     let real = resolved(to).with_context(|| format!("{} cannot be used", to.display()))?;
     for path in used {
@@ -56,7 +56,7 @@ pub fn check<'a>(to: &Path, used: impl Iterator<Item = &'a PathBuf>) -> anyhow::
     Ok(earlier)
 }
 
-/// The path without links and `..`, of which only the beginning need exist.
+/// Resolves links and `..` in a path of which only the beginning needs to exist.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
     let mut real = PathBuf::new();
     for component in std::path::absolute(path)?.components() {
@@ -76,7 +76,7 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     Ok(real)
 }
 
-/// Whether a backup was begun in the directory, which may have been cut off.
+/// Whether a backup was started in the directory, and possibly interrupted.
 fn is_begun(directory: &Path) -> io::Result<bool> {
     let Some(file) = super::found(File::open(directory.join(LOCK)))? else { return Ok(false) };
     let mut content = Vec::new();

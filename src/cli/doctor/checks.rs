@@ -120,7 +120,7 @@ pub async fn examine(config: &Config, backends: EachBackend) -> Vec<Report> {
     reports.concat()
 }
 
-/// Runs the check of a back end, or reports why that could not be opened.
+/// Runs the check of a back end, or reports why it could not be opened.
 fn if_opened<'a, T: ?Sized>(
     backend: &'a anyhow::Result<Arc<T>>,
     fix: &str,
@@ -156,7 +156,7 @@ const fn fix_blobs(config: &Config) -> &'static str {
     }
 }
 
-/// Looks through an embedded database.
+/// Checks an embedded database for damage.
 async fn damage<E: std::error::Error + 'static>(
     search: impl Future<Output = Result<Option<String>, E>>,
 ) -> Vec<Report> {
@@ -381,7 +381,7 @@ async fn blob_round_trip(config: &Config, blobs: &dyn BlobStore, container: &Con
     }
 }
 
-/// Asks each deployment for a short answer, which costs a few tokens.
+/// Requests a short answer from each deployment, which costs a few tokens.
 async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
     if config.model.is_none() {
         return Report::skipped("the built-in offline model answers");
@@ -506,7 +506,7 @@ async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     let Some(service) = &config.media.segmentation else {
         return Report::skipped("no service; the built-in removers work");
     };
-    // Any answer shows that the service is reachable; a picture would cause it work.
+    // Any answer shows that the service is reachable; a picture would cause load.
     match http.head(service.endpoint.clone()).send().await {
         Ok(_) => Report::good("somebody answers"),
         Err(error) => {

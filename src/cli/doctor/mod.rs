@@ -32,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut config = settings(&data_dir_flag(arguments.data_dir.as_deref()))?;
     let wanted = config.data_directory.clone();
-    // Before another directory takes the place of this one: the network may lie beside it.
+    // Before the data directory is replaced below: the default network is looked up beside it.
     config.media.cutout_model = app::cutout_model(&config.media.cutout_model, &config.data_directory)
         .map_or(CutoutModel::Off, CutoutModel::File);
     let stand_in = app::check_restored(&config)

@@ -1,4 +1,4 @@
-//! Whole bodies, within the bounds of requests.
+//! Reads whole bodies within the limits for requests.
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -14,10 +14,10 @@ pub fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads the whole body, within the bounds of [`crate::http::layers::bodies`].
+/// Reads the whole body, within the limits of [`crate::http::layers::bodies`].
 ///
 /// # Errors
-/// 408, 413 or 503 when a bound is violated, 400 when the connection broke.
+/// 408, 413 or 503 when a limit is exceeded, 400 when the connection broke.
 pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let mut pieces = body.into_data_stream();
     let mut next = async || {
@@ -36,7 +36,7 @@ pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiErro
     Ok(gathered.into())
 }
 
-/// Collects the chunks of a body. Allocates for what has arrived, not for what was announced, and shrinks to fit at the
+/// Collects the chunks of a body. Allocates for received bytes, not for the announced length, and shrinks to fit at the
 /// end.
 pub struct Gathered {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Ids of chats, which clients make up.
+//! Ids of chats, chosen by clients.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::model::ids::ChatId;
 
 /// Longest id of a chat, in characters.
 pub const LONGEST: usize = 128;
-/// Names that stand for something else where the id of a chat may be.
+/// Names with another meaning at the position of a chat id.
 const RESERVED: [&str; 2] = ["runs", "memory"];
 
 impl Fields {

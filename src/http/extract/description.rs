@@ -1,5 +1,5 @@
 //! Describes request types for the OpenAPI document, by running their own [`Read`] on no input and recording which
-//! fields it reads. So the document cannot state other bounds than those that are checked.
+//! fields it reads. So the document always states the bounds that are checked.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::Required;
@@ -78,7 +78,7 @@ impl Fields {
     /// Records a field, if the request type is being described.
     pub(super) fn ask(&mut self, name: &'static str, is_required: bool, schema: impl FnOnce(Place) -> Value) {
         let place = if self.place.first() == Some(&Step::Name("query")) { Place::Query } else { Place::Body };
-        // A reading that is made of another one says more than that.
+        // A method built on another one records a more specific schema.
         if let Some(notes) = &mut self.notes
             && notes.asked.iter().all(|asked| asked.name != name)
             && let Value::Object(schema) = schema(place)
@@ -169,7 +169,7 @@ pub(super) fn text(least: usize, most: usize) -> Value {
 /// Returns the schema of a flag, which may be a word.
 pub(super) fn flag() -> Value {
     let words = ["true", "yes", "on", "false", "no", "off", "[01tfyn]"].map(|word| {
-        // Patterns of JSON schema have no way to say that the case does not matter.
+        // Patterns in JSON schema cannot be case-insensitive.
         word.chars()
             .map(|letter| match letter.to_ascii_uppercase() {
                 upper if upper == letter || word.starts_with('[') => letter.to_string(),

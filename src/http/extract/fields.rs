@@ -1,4 +1,4 @@
-//! Reading the fields of a JSON object, with all faults at once.
+//! Reads the fields of a JSON object and reports all faults at once.
 
 use std::borrow::Cow;
 use std::num::IntErrorKind;
@@ -222,7 +222,7 @@ impl Fields {
         self.optional_objects(name, most).unwrap_or_default()
     }
 
-    /// A list of at most `most` objects that may be missing or null.
+    /// Reads an optional list of at most `most` objects.
     pub fn optional_objects<T: Read>(&mut self, name: &'static str, most: usize) -> Option<Vec<T>> {
         self.ask(name, false, |_| description::list(most, description::body_schema::<T>()));
         let elements = self.list(name, most)?;
@@ -265,7 +265,7 @@ impl Fields {
     /// Reads a required list of at most `most` objects without interpreting them.
     pub fn raw_objects(&mut self, name: &'static str, most: usize) -> Vec<Value> {
         self.ask(name, true, |_| description::list(most, json!({ "type": "object" })));
-        // It must be there, and may be null all the same.
+        // Required, but may be null.
         self.rule(name, || json!({ "type": ["array", "null"] }));
         let twin = twin(name);
         if !self.object.contains_key(name) && !self.object.contains_key(twin.as_ref()) {
@@ -292,7 +292,7 @@ impl Fields {
                 let length = elements.len();
                 let msg = format!("List should have at most {most} items after validation, not {length}");
                 let ctx = json!({ "field_type": "List", "max_length": most, "actual_length": length });
-                // The list itself is not sent back: it is what was too long.
+                // The list itself is too long to be sent back.
                 self.fault("too_long", &[Step::Name(name)], msg, Value::Null, ctx);
                 None
             }
@@ -309,7 +309,7 @@ impl Fields {
             self.fault("string_type", steps, "Input should be a valid string", value, Value::Null);
             return None;
         };
-        // A text has at least as many bytes as characters, so most texts need no counting.
+        // A string has at least as many bytes as characters, so most need no counting.
         if text.len() > most && text.chars().count() > most {
             let msg = format!("String should have at most {most} {}", plural(most));
             self.fault("string_too_long", steps, msg, text.into(), json!({ "max_length": most }));

@@ -1,4 +1,4 @@
-//! Headers by which callers say how a request is to be handled.
+//! Headers that control the handling of a request.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -33,10 +33,10 @@ impl<S: Send + Sync> FromRequestParts<S> for PreferAsync {
     }
 }
 
-/// The caller's name for the request, if it has one.
+/// Returns the request's `Idempotency-Key`, if any.
 ///
 /// # Errors
-/// 400 for one that is empty, too long or not of plain characters.
+/// 400 if it is empty, too long or has invalid characters.
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));

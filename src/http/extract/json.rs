@@ -93,7 +93,7 @@ pub(super) fn parse_json<T: Read>(bytes: &[u8]) -> Result<T, ApiError> {
     Fields::read_object("body", body)
 }
 
-/// The text without its byte order mark, if it has one.
+/// Removes a byte order mark.
 pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
@@ -118,7 +118,7 @@ fn replace_lone_surrogates(text: &[u8]) -> Option<Vec<u8>> {
         at += match unit(at) {
             Some(0xD800..0xDC00) if matches!(unit(at + 6), Some(0xDC00..0xE000)) => 12,
             Some(0xD800..0xE000) => {
-                // As long as what it replaces, so that positions in faults stay right.
+                // Same length, so that positions in faults stay correct.
                 replaced.get_or_insert_with(|| text.to_vec())[at..at + 6].copy_from_slice(b"\\ufffd");
                 6
             }
@@ -135,11 +135,12 @@ fn replace_lone_surrogates(text: &[u8]) -> Option<Vec<u8>> {
 
 fn malformed(bytes: &[u8], error: &serde_json::Error) -> Fault {
     let line_start: usize = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line() - 1).map(<[u8]>::len).sum();
-    // Columns count from 1; at the end of the text, the column is that of the last byte there is.
+    // Columns count from 1; at the end of the text, the column is that of the last byte.
     let column = if error.is_eof() { error.column() } else { error.column().saturating_sub(1) };
-    // What other encodings of Unicode begin with, or have for the first character of any JSON text.
+    // Byte order marks of other Unicode encodings, and zero bytes as they occur in the first character of JSON in
+    // these.
     let is_utf_16 = matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]);
-    // The parser's words without its own " at line 1 column 2", which `loc` says already.
+    // The parser's message without " at line 1 column 2", which `loc` has already.
     let text = error.to_string();
     let reason = if is_utf_16 { "the body is not UTF-8" } else { text.split(" at line ").next().unwrap_or_default() };
     Fault {

@@ -1,7 +1,7 @@
 //! Extractors: bodies, queries and path segments, bounded and checked, with all faults reported in one 422.
 //!
-//! A request type implements [`Read`] over [`Fields`]; each field that does not fit adds a [`Fault`], and a value is
-//! used only if there is none. Unknown fields are ignored. Fields may be written in `camelCase` or `snake_case`.
+//! A request type implements [`Read`] over [`Fields`]; each invalid field adds a [`Fault`], and the value is used only
+//! if there is none. Unknown fields are ignored. Fields may be written in `camelCase` or `snake_case`.
 
 mod body;
 pub mod chat_id;

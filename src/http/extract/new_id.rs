@@ -1,4 +1,4 @@
-//! Ids of what requests create.
+//! Ids of documents that requests create.
 
 use std::convert::Infallible;
 
@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-/// Id for the document that a request creates. All tries of a request with an `Idempotency-Key` get the same id, so a
-/// retry finds what an earlier try created before its process died or the store's answer was lost.
+/// Id for the document that a request creates. All attempts of a request with an `Idempotency-Key` get the same id, so
+/// a retry finds the document of an earlier attempt whose process died or whose answer was lost.
 #[derive(Debug, Clone, Copy)]
 pub struct NewId {
     id: Uuid,
@@ -15,17 +15,17 @@ pub struct NewId {
 }
 
 impl NewId {
-    /// Wraps the id that all tries of a request with an `Idempotency-Key` share.
+    /// Wraps the id that all attempts of a request with an `Idempotency-Key` share.
     pub fn of_repeatable(id: Uuid) -> Self {
         Self { id, is_repeatable: true }
     }
 
-    /// The id.
+    /// Returns the id.
     pub fn id(self) -> Uuid {
         self.id
     }
 
-    /// Whether an earlier try may have created it already.
+    /// Whether an earlier attempt may have created the document.
     pub fn may_exist(self) -> bool {
         self.is_repeatable
     }

@@ -7,9 +7,9 @@ use super::{Fields, Step};
 /// Content of a message.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// The texts, one below the other.
+    /// The texts, separated by line breaks.
     pub text: String,
-    /// Whether there are parts that are no text, such as pictures.
+    /// Whether there are parts other than text, such as pictures.
     pub has_other: bool,
 }
 

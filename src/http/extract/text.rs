@@ -1,5 +1,5 @@
-//! Requests of the wardrobe API, whose clients show an error as a text: what does not fit is refused with 400 and one
-//! text, never with 422 and a list of faults.
+//! Requests of the wardrobe API, whose clients show errors as text: invalid requests are refused with 400 and a single
+//! message, never with 422 and a list of faults.
 //!
 //! Names are in camelCase and case-sensitive; unknown fields are ignored; the `Content-Type` does not matter. A field
 //! of the wrong type makes the body invalid. `null` counts as absent, so fields of request types are optional.
@@ -42,7 +42,7 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for TextJson<T>
         }
         charge_values(&bytes, parts.extensions.get()).await?;
         let body = parse_value(without_mark(&bytes)).map_err(|_| INVALID_BODY)?;
-        // A structure could also be read from the list of its fields.
+        // serde would also deserialise a struct from an array.
         if !(body.is_object() || body.is_null()) {
             return Err(INVALID_BODY);
         }
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for TextJson<T>
     }
 }
 
-/// The variable segments of a path. One that is not UTF-8 names nothing: 404.
+/// Path parameters; 404 if one is not UTF-8.
 #[derive(Debug)]
 pub struct TextPath<T>(pub T);
 
@@ -63,13 +63,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for TextPat
     }
 }
 
-/// The query of an address. Names are found in any case, the first of several counts, and a value that cannot be read
-/// counts as absent, so that no query is refused.
+/// Query parameters. Names are case-insensitive, the first of several counts, and an unparsable value counts as absent,
+/// so that no query is refused.
 #[derive(Debug)]
 pub struct LenientQuery(Vec<(String, String)>);
 
 impl LenientQuery {
-    /// Reads the query of an address, without its `?`.
+    /// Parses a query string, without its `?`.
     pub fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
@@ -79,7 +79,7 @@ impl LenientQuery {
         self.0.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Returns a value as a number, a date or the like.
+    /// Returns a value parsed as a number, a date or the like.
     pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.text(name)?.trim().parse().ok()
     }
@@ -123,7 +123,7 @@ mod tests {
         let card = |title: Option<&str>, size| Ok(Some(Card { card_title: title.map(str::to_owned), size }));
         assert_eq!(read("text/plain", br#"{"cardTitle":"a","size":1,"more":[]}"#).await, card(Some("a"), Some(1.0)));
         assert_eq!(read("", b"\xef\xbb\xbf{\"cardTitle\":null}").await, card(None, None));
-        // Names have one spelling, and the last of two counts.
+        // Names are case-sensitive, and the last of two counts.
         assert_eq!(read("", br#"{"card_title":"a","CardTitle":"b","size":1,"size":2}"#).await, card(None, Some(2.0)));
         assert_eq!(read("", br#"{"cardTitle":"\ud83d"}"#).await, card(Some("\u{fffd}"), None));
         assert_eq!(read("", b"null").await, Ok(None));

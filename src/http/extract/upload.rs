@@ -81,14 +81,14 @@ impl Upload {
         if received.picture.len() > LARGEST_FILE {
             return Err(ApiError::TooLarge);
         }
-        // The work on it may outlive the request.
+        // Processing may outlive the request.
         match account {
             Some(account) => Ok(Self { picture: account.hold(received.picture), ..received }),
             None => Ok(received),
         }
     }
 
-    /// Returns the last text field with one of these names that is not blank, without the space around it.
+    /// Returns the last non-blank text field with one of these names, trimmed.
     pub fn text(&self, names: &[&str]) -> Option<&str> {
         let named = self.texts.iter().rev().filter(|(name, _)| names.contains(&name.as_str()));
         named.map(|(_, text)| text.trim()).find(|text| !text.is_empty())
@@ -140,7 +140,7 @@ async fn read_form(
 fn at_most(left: Arc<AtomicUsize>, body: Body) -> Body {
     Body::from_stream(body.into_data_stream().map(move |piece| {
         let piece = piece?;
-        // The piece in which the limit is reached is here already, and may have more than the head.
+        // The chunk that reaches the limit has already arrived, and may extend beyond the head.
         let before =
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(piece.len())));
         if before == Ok(0) { Err(axum::Error::new(PartHeadTooLong)) } else { Ok(piece) }

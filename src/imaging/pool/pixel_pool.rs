@@ -1,4 +1,4 @@
-//! The pool: places for work, memory for pictures, and the threads.
+//! The pool: slots for jobs, memory for pictures, and threads.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -11,27 +11,27 @@ use tokio::time::timeout;
 use super::{PoolOptions, give_way};
 use crate::imaging::{Error, Result};
 
-/// Bytes of memory that one permit stands for.
+/// Bytes of memory per permit.
 pub(super) const PERMIT_BYTES: u64 = 64 * 1024;
 
-/// A bounded pool of threads for pixels.
+/// A bounded thread pool for image processing.
 pub struct PixelPool {
     threads: NonZeroUsize,
-    /// Made for the first picture.
+    /// Created for the first picture.
     pub(super) pool: OnceLock<ThreadPool>,
-    /// Places: in work or in the queue.
+    /// Slots of jobs, running or queued.
     pub(super) places: Arc<Semaphore>,
     pub(super) memory: Arc<Semaphore>,
     all_memory: u32,
     patience: Duration,
 }
 
-/// A part of the memory for pictures in work, given back when it is dropped.
+/// A share of the memory for pictures in progress; released on drop.
 #[derive(Debug)]
 pub struct Memory(pub(super) OwnedSemaphorePermit);
 
 impl Memory {
-    /// Gives back what is beyond so many bytes.
+    /// Releases the memory beyond this many bytes.
     pub fn shrink_to(&mut self, bytes: u64) {
         let beyond = self.0.num_permits().saturating_sub(permits(bytes) as usize);
         drop(self.0.split(beyond));
@@ -43,7 +43,7 @@ fn permits(bytes: u64) -> u32 {
 }
 
 impl PixelPool {
-    /// A pool without threads yet.
+    /// Creates a pool; its threads are started later.
     pub fn new(options: PoolOptions) -> Self {
         let PoolOptions { threads, memory, queue, patience } = options;
         let all_memory = permits(memory);
@@ -57,7 +57,7 @@ impl PixelPool {
         }
     }
 
-    /// Jobs that may be in work at once.
+    /// Returns the number of threads, which is the most concurrent jobs.
     pub fn threads(&self) -> usize {
         self.threads.get()
     }
@@ -70,18 +70,19 @@ impl PixelPool {
             .num_threads(self.threads.get())
             .thread_name(|number| format!("pixels-{number}"))
             .start_handler(|_| give_way())
-            // Who waits for the work is told by the answer that never comes; the panic hook has logged it.
+            // The caller sees a closed channel; the panic hook has logged the panic.
             .panic_handler(|_| ())
             .build()
             .map_err(|_| Error::Busy)?;
         Ok(self.pool.get_or_init(|| made))
     }
 
-    /// Does `work` on one of the threads. Work that nobody waits for any more is not begun; begun, it is finished.
+    /// Runs `work` on one of the threads. If the caller leaves, work that has not started is skipped; work that has
+    /// started is finished.
     ///
     /// # Errors
-    /// [`Error::Busy`] when there was no place in the queue for too long, [`Error::Broken`] when the work panicked, and
-    /// the error of the work itself.
+    /// [`Error::Busy`] when no slot became free in time, [`Error::Broken`] when the work panicked, and the error of the
+    /// work itself.
     pub async fn run<T, W>(&self, work: W) -> Result<T>
     where
         T: Send + 'static,
@@ -96,14 +97,14 @@ impl PixelPool {
             if sender.is_closed() {
                 return;
             }
-            // Fails when the caller left meanwhile: then nobody wants it.
+            // Fails if the caller has left meanwhile.
             drop(sender.send(work()));
         });
         receiver.await.map_err(|_| Error::Broken)?
     }
 
-    /// Waits for memory for a picture that takes so many bytes; if that is more than there is, until no other is in
-    /// work. Who came first is served first, so that a large picture does not wait for ever.
+    /// Waits for memory for a picture of this many bytes; if it needs more than the total, until no other is in
+    /// progress. First come, first served, so that a large picture is not starved.
     ///
     /// # Errors
     /// [`Error::Busy`] when that takes too long.

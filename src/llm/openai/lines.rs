@@ -1,4 +1,4 @@
-//! Cutting the body of a streamed answer into lines.
+//! Splits the body of a streamed answer into lines.
 
 use std::collections::VecDeque;
 
@@ -63,7 +63,7 @@ impl Lines {
             last.push(b'\n');
             self.hand_on(&last);
         }
-        // Ends the last event.
+        // An empty line ends the last event.
         self.ready.push_back(Bytes::from_static(b"\n"));
     }
 
@@ -100,7 +100,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// Collects what is passed on of a body in these chunks.
+    /// Returns what is passed on of a body received in these chunks.
     fn handed_on(pieces: &[&[u8]]) -> Result<String, Fault> {
         let mut lines = Lines::default();
         for piece in pieces {

@@ -31,7 +31,7 @@ use crate::telemetry::trace_context;
 /// Longest unstreamed answer; 256 embeddings of 1,536 dimensions take at most 8 MB.
 pub(super) const WHOLE_LIMIT_BYTES: usize = 32 << 20;
 
-/// How much of a refusal is read for its code.
+/// Bytes of a refusal that are read to find its code.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -267,7 +267,7 @@ impl Call {
     async fn begin(&self, request: &Request) -> Result<Events, Failure> {
         let limit = self.first_byte_limit();
         let mut body = self.attempt(request, limit).await?.bytes_stream().boxed();
-        // Servers send headers before the model has thought, so only a byte of the body means that it speaks.
+        // Servers send headers before the model starts, so only a byte of the body shows that it answers.
         match timeout_at(limit, body.next()).await {
             Err(_elapsed) => Err(self.late(limit)),
             Ok(None) => Err(Failure::again(Fault::EndedEarly)),
@@ -308,7 +308,7 @@ impl Call {
     }
 }
 
-/// Sends a small request once. An unknown path also proves that the server is there.
+/// Sends a small request once. A 404 also proves that the server is reachable.
 pub(super) async fn ping(request: reqwest::RequestBuilder, limit: Duration) -> Result<(), Error> {
     let is_alive = |status: StatusCode| {
         let unknown = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
@@ -329,7 +329,7 @@ async fn refusal(response: Response, deadline: Instant) -> Failure {
     let limit = (Instant::now() + REFUSAL_TIMEOUT).min(deadline);
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
-    // The code is worth reading but not worth failing for: on any trouble the status alone decides.
+    // The code is optional: if reading it fails, the status alone decides.
     while let Ok(Some(Ok(chunk))) = timeout_at(limit, chunks.next()).await {
         body.extend_from_slice(&chunk);
         if body.len() > REFUSAL_LIMIT_BYTES {
@@ -338,7 +338,7 @@ async fn refusal(response: Response, deadline: Instant) -> Failure {
     }
     let code = serde_json::from_slice::<Value>(&body).map_or_else(|_| unknown_code(), |body| error_code(&body));
     if status == StatusCode::TOO_MANY_REQUESTS {
-        // An empty account is told with the same status as haste, but no wait will fill it.
+        // An exhausted account has the same status as a rate limit, but retrying does not help.
         let again = code != "insufficient_quota";
         return Failure { failed: Error::RateLimited { retry_after }.into(), again, retry_after };
     }

@@ -154,7 +154,7 @@ fn names(list: Option<String>) -> Vec<String> {
 }
 
 fn write_token(position: &FeedPosition) -> Result<String, ApiError> {
-    // Padded, as clients of the older service expect it; read either way.
+    // Padded, as clients of the older service expect; decoded with or without padding.
     Ok(URL_SAFE.encode(serde_json::to_vec(position).map_err(ApiError::internal)?))
 }
 

@@ -54,7 +54,7 @@ pub fn user() -> OpenApiRouter<AppState> {
         .merge(items::user())
 }
 
-/// Routes for users that ask sites and the model before they answer.
+/// Routes for users that call sites and the model before they answer.
 pub fn slow_user() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(suggest_source))
 }
@@ -136,7 +136,7 @@ struct SuggestSourceRequest {
 
 impl Read for SuggestSourceRequest {
     fn read(fields: &mut Fields) -> Self {
-        // That they may not be empty is a rule of their own, with its own words.
+        // Empty values are refused below, with a specific message.
         let name = fields.text("name", 0, LONGEST_NAME);
         fields.rule("name", || json!({ "pattern": "[A-Za-z0-9]" }));
         let url = fields.text("url", 0, LONGEST_URL);
@@ -176,7 +176,7 @@ async fn suggest_source(
     let name = body.name.trim().to_owned();
     let source_id = SourceId::of_brand(&name).ok_or(ApiError::BadRequest("name must have a letter or a digit"))?;
     let url = app.web.check(&body.url).await?;
-    // The model is not asked for what cannot be saved.
+    // Before asking the model: the source could not be saved.
     if app.data.sources.find(&source_id).await?.is_some_and(|source| !source.is_own(&user)) {
         return Err(TAKEN);
     }
@@ -327,7 +327,7 @@ async fn subscribe(
     AppPath(source_id): AppPath<SourceId>,
 ) -> Result<(StatusCode, AppJson<SubscriptionResponse>), ApiError> {
     let source = visible_source(&app, &user, &source_id).await?;
-    // Before the subscription: whoever is refused has not subscribed, and can ask again.
+    // Before the subscription: a refused user is not subscribed, and can retry.
     match app.scraper.queue_for_subscriber(&source, &user).await {
         Ok(_) => {}
         Err(scraper::Error::BacklogFull) => return Err(ApiError::BACKLOG_FULL),
