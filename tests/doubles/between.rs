@@ -1,5 +1,4 @@
-//! Store, queue and blobs with something between them and their callers: a fault, a count, or a network that takes its
-//! time.
+//! Wraps store, queue and blobs to inject faults, count calls or simulate a network.
 
 use std::error::Error as StdError;
 use std::fmt::{self, Display};
@@ -23,28 +22,28 @@ use url::Url;
 /// Why a call failed.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// What a call does to the service. It does it again each time it is called.
+/// The effect of a call on the service; it happens each time this is called.
 pub type Effect<R, E> = Box<dyn Fn() -> BoxFuture<'static, Result<R, E>> + Send>;
 
-/// A call to something that the service depends on.
+/// A call to a dependency of the service.
 #[derive(Clone)]
 pub struct Call<'a> {
-    /// What is called, and how: `store.read`.
+    /// Dependency and operation, such as `store.read`.
     pub name: &'static str,
-    /// The documents in the container, the queue or the blob.
+    /// The documents, queue or blob concerned.
     pub subject: String,
     /// The container of a call to the store.
     pub container: Option<Container>,
     /// The documents that it writes.
     pub keys: Vec<Key>,
-    /// The document that it writes, if it writes one whole.
+    /// The document that it writes, if it writes a single whole one.
     pub document: Option<&'a Value>,
     /// The query that it runs.
     pub query: Option<&'a Query>,
 }
 
 impl Call<'_> {
-    /// A call about nothing in particular.
+    /// Creates a call without details.
     pub fn new(name: &'static str) -> Self {
         Self::about(name, String::new())
     }
@@ -89,33 +88,33 @@ fn place(key: &Key) -> String {
     format!("{}/{}", key.partition, key.id)
 }
 
-/// What is between a service and its callers.
+/// Intercepts calls to a dependency.
 #[async_trait]
 pub trait Between: Send + Sync {
-    /// Carries a call to the service, and its answer back. `unavailable` makes the error of a call that does not
+    /// Carries a call to the dependency, and its answer back. `unavailable` creates the error of a call that does not
     /// arrive.
     async fn carry<R, E>(&self, call: Call<'_>, unavailable: fn(Cause) -> E, effect: Effect<R, E>) -> Result<R, E>
     where
         R: Send + 'static,
         E: Display + Send + 'static;
 
-    /// A page in place of the store's own.
+    /// Returns a page instead of the store's.
     fn query(&self, _query: &Query) -> Option<Page> {
         None
     }
 
-    /// What the store's index of vectors finds, in place of the store's own answer.
+    /// Returns a result of the vector index instead of the store's.
     fn nearest(&self, _query: &Query, _field: &'static str) -> Option<Vec<Stored>> {
         None
     }
 
-    /// A wait in place of the queue's own.
+    /// Returns a wait instead of the queue's.
     fn wait(&self, _limit: Duration) -> Option<BoxFuture<'_, ()>> {
         None
     }
 }
 
-/// A service, and what is between it and its callers.
+/// A dependency behind an interceptor.
 pub struct Reached<T: ?Sized, B> {
     pub inner: Arc<T>,
     pub between: B,
@@ -135,7 +134,7 @@ impl<T: ?Sized, B> Deref for Reached<T, B> {
     }
 }
 
-/// The effect of a call to `$service` with copies of these arguments.
+/// Builds the effect of a call to `$service` with copies of these arguments.
 macro_rules! effect {
     ($reached:ident, [$($argument:ident),*], $service:ident => $call:expr) => {{
         let $service = $reached.inner.clone();

@@ -25,7 +25,7 @@ pub struct MemoryBlobs {
 #[derive(Default)]
 struct Kept {
     blobs: BTreeMap<(String, BlobName), Entry>,
-    /// Number of the last write, of which versions are made.
+    /// Number of the last write, from which versions are derived.
     writes: u64,
 }
 
@@ -35,7 +35,7 @@ struct Entry {
 }
 
 impl MemoryBlobs {
-    /// No blobs yet; `base` is the address below which `<container>/<name>` is.
+    /// Creates an empty store; `base` is the URL below which `<container>/<name>` is.
     pub fn new(base: Url, clock: Arc<dyn Clock>) -> Self {
         Self { base, clock, kept: Mutex::default() }
     }

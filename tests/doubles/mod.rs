@@ -1,5 +1,5 @@
-//! Doubles of what the service depends on, for every test binary. Each keeps its trait's contract, which
-//! `tests/unit` checks by the same functions as for the real ones.
+//! Test doubles of the service's dependencies, shared by all test binaries. Each fulfils its trait's contract, which
+//! `tests/unit` checks with the same functions as for the real ones.
 
 pub mod between;
 pub mod blobs;

@@ -1,4 +1,4 @@
-//! The threads for pictures.
+//! The threads for image processing.
 
 pub use pluckit::imaging::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! Explores thread schedules of the mechanisms that have threads of their own or tasks that share locks.
+//! Explores thread schedules of mechanisms with their own threads or with tasks that share locks.
 //!
 //! The source files of the mechanisms are compiled here a second time. The names `tokio`, `parking_lot` and `rayon` in
 //! them refer to this crate and to shuttle's, where every call is a scheduling point. `docs/simulation.md` lists what
@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
 
-// What these names stand for in the included files: modules and types of this crate's root.
+// In the included files these names refer to modules and types of this crate's root.
 extern crate self as rayon;
 extern crate self as tokio;
 extern crate shuttle_parking_lot as parking_lot;

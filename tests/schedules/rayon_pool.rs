@@ -30,7 +30,7 @@ pub struct ThreadPool(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     jobs: Mutex<Jobs>,
-    /// How many jobs wait; looking at it is no step of the schedule.
+    /// Number of waiting jobs; reading it is not a scheduling point.
     waiting: AtomicUsize,
     changed: Condvar,
 }
@@ -91,7 +91,7 @@ impl ThreadPool {
         self.0.changed.notify_one();
     }
 
-    /// Jobs that no thread has begun.
+    /// Returns the number of jobs that no thread has started.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Relaxed)
     }

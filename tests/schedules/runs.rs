@@ -1,6 +1,6 @@
-//! The log of a chat run: the turn that adds events, the task that stores them, and readers that come at any moment.
+//! The log of a chat run: the turn that adds events, the task that stores them, and readers that attach at any time.
 //!
-//! The store and what surrounds a run (`Runs`, the turn, a process that takes the run over) are doubles.
+//! The store and the environment of a run (`Runs`, the turn, a process that takes the run over) are doubles.
 
 #[path = "../../src/domain/chat/runs/follow.rs"]
 #[expect(dead_code, reason = "routes use the rest")]
@@ -40,13 +40,13 @@ use crate::time::sleep;
 const USER: &str = "ada";
 const RUN: &str = "0b6d4e1c-5a55-4c1e-9a6e-0d5f0c9f7a11";
 const LEASE: Duration = Duration::from_secs(10);
-/// Events of a short turn, of one that is stored in a few pieces, and of one that runs ahead of the store.
+/// Events of a short turn, of one that is stored in a few chunks, and of one that runs ahead of the store.
 const LENGTHS: [u64; 3] = [3, 40, 200];
 const READERS: usize = 2;
-/// Tokens of another process count from here.
+/// Number of the first token of another process.
 const OTHERS: u64 = 1_000;
 
-/// What `follow` knows of the service.
+/// The parts of the service that `follow` uses.
 #[derive(Clone)]
 pub struct Runs(Arc<Inner>);
 
@@ -101,7 +101,7 @@ struct World {
 }
 
 impl World {
-    /// A run that has `before` events in the store already; `None` for one whose log is not stored.
+    /// Creates a run with `before` events in the store; `None` for one whose log is not stored.
     fn new(before: impl Into<Option<u64>>) -> Arc<Self> {
         let before = before.into();
         let (is_stored, before) = (before.is_some(), before.unwrap_or(0));
@@ -133,7 +133,7 @@ impl World {
         Arc::new(Self { store, runs: Runs(Arc::new(inner)), live, held, clock, user, id })
     }
 
-    /// The events in the store, in order.
+    /// Returns the events in the store, in order.
     fn stored(&self) -> Vec<ChatEvent> {
         let mut pieces: Vec<LogPiece> =
             self.store.all().into_iter().filter_map(|piece| serde_json::from_value(piece).ok()).collect();
@@ -147,7 +147,7 @@ impl World {
         events
     }
 
-    /// Works on the run as `work` in `src/domain/chat/runs` does.
+    /// Works on the run like `work` in `src/domain/chat/runs`.
     async fn work(&self, events: u64) {
         let lost = CancellationToken::new();
         let (steps, received) = mpsc::channel(4);
@@ -214,7 +214,7 @@ impl World {
         }
     }
 
-    /// Takes the run over in another process, which the first one learns from its next write.
+    /// Takes the run over in another process; the first one notices at its next write.
     async fn take_over(&self) {
         let mut step_seq = 0;
         self.store.edit(RUN, |run: &mut ChatRun| {
@@ -284,7 +284,7 @@ fn piece_of_resets(id: &RunId, last: u64, from_seq: u64) -> LogPiece {
     piece
 }
 
-/// What a client has after these events.
+/// Returns the events that a client keeps after applying resets.
 fn fold(events: &[ChatEvent]) -> Vec<(u64, &ChatEvent)> {
     let mut valid = Vec::new();
     for (seq, event) in (1..).zip(events) {
@@ -296,20 +296,20 @@ fn fold(events: &[ChatEvent]) -> Vec<(u64, &ChatEvent)> {
     valid
 }
 
-/// How a reader reads.
+/// Behaviour of a reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Pace {
-    /// To the end.
+    /// Reads to the end.
     Steady,
-    /// Stops in the midst until the run is over, and then goes on.
+    /// Pauses until the run is over, and then continues.
     Stalls,
-    /// Leaves in the midst.
+    /// Leaves before the end.
     Leaves,
 }
 
-/// What a reader saw.
+/// Events received by a reader.
 struct Seen {
-    /// The event that it had seen before.
+    /// Number of the event from which it started.
     after: u64,
     events: Vec<ChatEvent>,
     has_left: bool,
@@ -335,7 +335,7 @@ async fn read(world: &World, mut follower: Follower, after: u64, pace: Pace, bou
     Seen { after, events, has_left: false }
 }
 
-/// Whether the other process has added this event.
+/// Whether the other process added this event.
 fn is_of_other(event: &ChatEvent) -> bool {
     match event {
         ChatEvent::Token { content } => content.parse().is_ok_and(|number: u64| number >= OTHERS),
@@ -347,7 +347,7 @@ fn is_done(event: &ChatEvent) -> bool {
     matches!(event, ChatEvent::Done { .. })
 }
 
-/// Starts readers who attach at any moment, with the number of the event that each has seen before.
+/// Starts readers that attach at any time, each after a random event.
 fn attach(world: &Arc<World>, has_other: bool) -> Vec<JoinHandle<Seen>> {
     let reader = |_| {
         let world = world.clone();
@@ -356,7 +356,7 @@ fn attach(world: &Arc<World>, has_other: bool) -> Vec<JoinHandle<Seen>> {
                 yield_now().await;
             }
             let after = [0, draw(world.live.stored() as usize + 1) as u64][draw(2)];
-            // The log may be shorter than this process believes, but not than what it has stored.
+            // The log has at least the events that this process has stored.
             let follower = loop {
                 match world.runs.follow(&world.user, &world.id, after).await {
                     Ok(follower) => break follower,
@@ -377,7 +377,7 @@ fn attach(world: &Arc<World>, has_other: bool) -> Vec<JoinHandle<Seen>> {
     (0..READERS).map(reader).collect()
 }
 
-/// Waits for the readers, and compares what they saw with what is stored.
+/// Waits for the readers, and compares their events with the stored ones.
 async fn finish(world: &World, readers: Vec<JoinHandle<Seen>>) {
     let mut seen = Vec::new();
     for reader in readers {
@@ -389,17 +389,17 @@ async fn finish(world: &World, readers: Vec<JoinHandle<Seen>>) {
     for Seen { after, events, has_left } in seen {
         let own = events.iter().take_while(|event| !is_of_other(event)).count();
         if after + own as u64 > world.live.stored() + AHEAD_OF_STORE {
-            // A client that cannot come back, and has seen more than another process voids.
+            // A client that cannot resume, and is further ahead than the other process voids.
             assert_eq!(own, events.len(), "a voided step stays with a client");
             continue;
         }
         let (before, rest) = stored.split_at(usize::try_from(after).unwrap());
         for (event, stored) in events.iter().zip(rest) {
-            // What another process has voided.
+            // Voided by the other process.
             let is_voided = matches!(stored, ChatEvent::StepReset { .. });
             assert!(event == stored || is_voided, "{event:?} was read, {stored:?} is stored");
         }
-        // Whoever saw an end that was not stored in time does not come back.
+        // A reader that saw an end which was not stored in time does not resume.
         let saw_end = events.last().is_some_and(is_done);
         assert!(has_left || saw_end || rest.is_empty(), "no end after {after} and {}", events.len());
         if !has_left && events.len() == rest.len() {

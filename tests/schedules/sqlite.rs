@@ -1,4 +1,4 @@
-//! Group commit of the SQLite engine: callers, the queue and the writer thread, on a database in memory.
+//! Group commit of the SQLite engine: callers, the queue and the writer thread, on an in-memory database.
 
 #[path = "../../src/sqlite/error.rs"]
 #[expect(unused_imports, unused_macros, reason = "the store and the queue use the rest")]
@@ -36,15 +36,15 @@ const CALLERS: i64 = 3;
 /// Writes of each caller, one after the other.
 const WRITES: i64 = 4;
 
-/// What became of the numbers that were written.
+/// Fate of the written numbers.
 #[derive(Default)]
 struct Numbers {
     /// In the order of their work.
     begun: Vec<i64>,
-    /// Written, in the transaction that is going on.
+    /// Written in the current transaction.
     written: Vec<i64>,
     committed: BTreeSet<i64>,
-    /// Written, and undone by a commit that failed.
+    /// Written, and rolled back by a failed commit.
     undone: BTreeSet<i64>,
 }
 
@@ -56,7 +56,7 @@ impl Book {
         self.0.lock().unwrap()
     }
 
-    /// A database in memory whose commits fail now and then.
+    /// Creates an in-memory database whose commits sometimes fail.
     fn database(&self) -> Writer {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (n)").unwrap();
@@ -79,7 +79,7 @@ impl Book {
     }
 }
 
-/// What a caller wants.
+/// Behaviour of a caller and its work.
 #[derive(Debug, Clone, Copy)]
 enum Wish {
     Write,
@@ -87,7 +87,7 @@ enum Wish {
     Fail,
     /// Work that writes and then panics.
     Panic,
-    /// Work that the caller does not wait for to the end.
+    /// Work whose caller may leave early.
     Leave,
 }
 
@@ -133,7 +133,7 @@ async fn write(jobs: &Jobs, book: &Book, number: i64, wish: Wish) {
         (Wish::Write | Wish::Leave, Err(error)) => assert!(is_undone, "{number} failed without a reason: {error:?}"),
         (Wish::Fail | Wish::Panic, Ok(_)) => panic!("{number} failed and was acknowledged"),
         (Wish::Fail, Err(Error::Failed(cause))) => {
-            // Its own error, or that of the commit.
+            // Its own error, or the commit's.
             assert_eq!(cause.to_string().parse().unwrap_or(number), number, "another's error");
         }
         (Wish::Panic, Err(Error::Failed(_))) => {}
@@ -147,7 +147,7 @@ async fn stored(jobs: &Jobs) -> Vec<i64> {
             let mut statement = connection.prepare_cached("SELECT n FROM numbers ORDER BY n")?;
             Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
         };
-        // The commit after it may fail.
+        // The commit may fail.
         if let Ok(numbers) = jobs.write(read).await {
             return numbers;
         }
@@ -198,7 +198,7 @@ fn the_writer_ends_after_the_work_that_waits() {
     explore(500, || {
         let book = Book::default();
         let (jobs, writer) = start(&book);
-        // Nobody waits for this work when the queue closes.
+        // No caller waits for this work when the queue closes.
         block_on(async {
             for number in 0..4 {
                 write(&jobs, &book, number, Wish::Leave).await;

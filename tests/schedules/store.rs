@@ -1,4 +1,4 @@
-//! A document store in memory for chat runs: calls take time, and fail before or after their effect.
+//! An in-memory document store for chat runs: calls take time, and may fail before or after their effect.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -43,18 +43,18 @@ impl MemoryStore {
         (*content, *version) = (serde_json::to_value(&document).unwrap(), *version + 1);
     }
 
-    /// All documents.
+    /// Returns all documents.
     pub fn all(&self) -> Vec<Value> {
         self.documents().values().map(|(document, _)| document.clone()).collect()
     }
 
-    /// Does `effect` at one moment of the call, or fails before or after it.
+    /// Runs `effect` at one instant of the call, or fails before or after it.
     async fn call<T>(&self, effect: impl FnOnce(&mut BTreeMap<String, (Value, u64)>) -> Result<T>) -> Result<T> {
         let done = self.call_or_fail(effect).await?;
         if draw(FAULTS) == 0 { Err(unavailable()) } else { Ok(done) }
     }
 
-    /// Does `effect` at one moment of the call, or fails before it.
+    /// Runs `effect` at one instant of the call, or fails before it.
     async fn call_or_fail<T>(
         &self,
         effect: impl FnOnce(&mut BTreeMap<String, (Value, u64)>) -> Result<T>,
@@ -112,7 +112,7 @@ impl DocumentStore for MemoryStore {
             (*content, *version) = (document.clone(), *version + 1);
             Ok(ETag(version.to_string()))
         };
-        // Its answer is not lost: a third conflict in a row would make the caller wait by the real clock.
+        // The answer is never lost: a third conflict in a row would make the caller wait in real time.
         self.call_or_fail(replace).await
     }
 

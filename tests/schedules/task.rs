@@ -5,7 +5,7 @@ use crate::sync::oneshot;
 /// `tokio::task::spawn_blocking`. Work that panics fails the test.
 pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (sender, receiver) = oneshot::channel();
-    // Fails when the caller left meanwhile.
+    // Fails if the caller has left meanwhile.
     shuttle::thread::spawn(move || drop(sender.send(work())));
     receiver
 }

@@ -7,7 +7,7 @@ use crate::explore::draw;
 /// Most turns of other threads during a sleep.
 const LONGEST: usize = 24;
 
-/// A time limit was reached.
+/// A timeout elapsed.
 #[derive(Debug)]
 pub struct Elapsed;
 

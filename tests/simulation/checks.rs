@@ -1,5 +1,4 @@
-//! What must hold at every moment: checked with each write that takes effect, each call of the model, and each piece of
-//! work that begins.
+//! Invariants, checked at each write that takes effect, each model call, and each start of work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,33 +10,33 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::world::{Health, Life, World};
 
-/// Tokens that a user may spend in a day.
+/// Daily token budget of a user.
 pub const TOKENS_PER_DAY: u64 = 8_000;
-/// Tokens that a call of the model costs at most.
+/// Most tokens that a model call costs.
 pub const MOST_TOKENS_PER_CALL: u64 = 1_000;
 
-/// What is known of what has happened.
+/// State of the checks.
 #[derive(Default)]
 pub struct Checks {
-    /// How often what was checked, or happened.
+    /// Counts of checks and events by name.
     pub counts: BTreeMap<String, u64>,
-    /// The process that has each lease, by the lease's owner.
+    /// The process that holds each lease, by the lease's owner.
     owners: BTreeMap<String, String>,
-    /// Families of sessions, and whether each session is live.
+    /// Session families, with whether each session is live.
     sessions: BTreeMap<String, BTreeMap<String, bool>>,
     /// Due times that were recorded as done, by timer.
     done_timers: BTreeMap<(String, String), u64>,
-    /// Who has begun what and not ended it, with the number of that beginning.
+    /// Processes at work on each piece of work, with the sequence number of their start.
     at_work: BTreeMap<String, Vec<(Arc<Life>, u64)>>,
     beginnings: u64,
     /// Tokens of finished model calls, by user.
     spent: BTreeMap<String, u64>,
-    /// Deaths so far.
+    /// Number of crashes so far.
     pub deaths: u64,
 }
 
 impl Checks {
-    /// Counts something.
+    /// Increments a counter.
     pub fn count(&mut self, what: &str) {
         *self.counts.entry(what.to_owned()).or_default() += 1;
     }
@@ -48,7 +47,7 @@ pub fn is_watched(container: Container) -> bool {
     matches!(container, Container::Jobs | Container::ChatRuns | Container::RefreshTokens | Container::Conversations)
 }
 
-/// A lease as a document has it: who, until when.
+/// Returns the owner and expiry of a document's lease.
 fn lease(document: &Value) -> Option<(&str, OffsetDateTime)> {
     let owner = document["leaseOwner"].as_str().or_else(|| document["owner"].as_str())?;
     let until = OffsetDateTime::parse(document["leaseExpiresAt"].as_str()?, &Rfc3339).ok()?;
@@ -77,7 +76,7 @@ pub fn written(world: &World, life: &Life, key: &Key, before: Option<&Value>, af
     }
 }
 
-/// A final job stays as it is, but for its deletion.
+/// A final job does not change until it is deleted.
 fn job_written(before: Option<&Value>, after: Option<&Value>) -> Option<String> {
     let status = |job: &Value| job["status"].as_str().map(str::to_owned);
     let (before, after) = (status(before?)?, after.and_then(status)?);
@@ -85,7 +84,7 @@ fn job_written(before: Option<&Value>, after: Option<&Value>) -> Option<String> 
     (is_final && before != after).then(|| format!("a job that was {before} became {after}"))
 }
 
-/// A run that is over stays so.
+/// A run that is over does not change.
 fn run_written(before: Option<&Value>, after: Option<&Value>) -> Option<String> {
     let status = |run: &Value| run["status"].as_str().map(str::to_owned);
     let (before, after) = (status(before?)?, after.and_then(status)?);
@@ -93,7 +92,7 @@ fn run_written(before: Option<&Value>, after: Option<&Value>) -> Option<String> 
 }
 
 impl Checks {
-    /// One session of a family is live at most.
+    /// At most one session of a family is live.
     fn session_written(&mut self, after: Option<&Value>) -> Option<String> {
         let session = after?;
         let (id, family) = (session["id"].as_str()?, session["familyId"].as_str()?);
@@ -105,7 +104,7 @@ impl Checks {
         (live.len() > 1).then(|| format!("{} sessions of one family are live: {live:?}", live.len()))
     }
 
-    /// A due time is recorded as done once.
+    /// Each due time is recorded as done once.
     fn timer_written(&mut self, before: Option<&Value>, after: Option<&Value>) -> Option<String> {
         let (before, after) = (before?, after?);
         let is_done = |timer: &Value| timer["leaseExpiresAt"].is_null() && timer["completedAt"].is_string();
@@ -119,7 +118,7 @@ impl Checks {
         (*times > 1).then(|| format!("the due time {} was done {times} times", due.1))
     }
 
-    /// A lease that is live is nobody else's.
+    /// A live lease is not taken by another process.
     fn lease_written(
         &mut self,
         world: &World,
@@ -136,7 +135,7 @@ impl Checks {
     }
 }
 
-/// Somebody at work, until dropped.
+/// A process at work, until dropped.
 pub struct AtWork {
     world: Arc<World>,
     life: Arc<Life>,
@@ -144,7 +143,7 @@ pub struct AtWork {
     number: u64,
 }
 
-/// Begins work that one process does at a time, unless a clock is wrong.
+/// Records the start of work that only one process may do at a time, unless a clock is wrong.
 pub fn begin_work(world: &Arc<World>, life: &Arc<Life>, what: String) -> AtWork {
     let number = {
         let mut checks = world.checks.lock();
@@ -159,8 +158,8 @@ pub fn begin_work(world: &Arc<World>, life: &Arc<Life>, what: String) -> AtWork 
 }
 
 impl AtWork {
-    /// The work goes on: nobody else may have begun it since. One that waits to be dropped, or for its lease to be
-    /// renewed, does not go on.
+    /// Checks, when work continues, that no other process has started it since. Waiting to be dropped, or for a renewal
+    /// of the lease, does not count as continuing.
     pub fn goes_on(&self) {
         let later = {
             let checks = self.world.checks.lock();
@@ -186,13 +185,13 @@ impl Drop for AtWork {
     }
 }
 
-/// A call of the model begins, which this user pays for.
+/// Checks the start of a model call that this user pays for.
 pub fn model_called(world: &World, user: &str) {
     let (spent, allowed) = {
         let mut checks = world.checks.lock();
         checks.count("model calls");
-        // One call too many; one more for each other instance, whose total is a second old, and for each process that
-        // died before it could store what it had reserved.
+        // One call too many; one more for each other instance, whose total may be a second old, and for each process
+        // that died before it stored its reservation.
         let late = world.profile.instances as u64 + checks.deaths;
         let spent = checks.spent.get(user).copied().unwrap_or_default();
         (spent, TOKENS_PER_DAY + late * MOST_TOKENS_PER_CALL)
@@ -202,7 +201,7 @@ pub fn model_called(world: &World, user: &str) {
     }
 }
 
-/// A call of the model has ended.
+/// Records the end of a model call.
 pub fn model_answered(world: &World, user: &str, tokens: u64) {
     *world.checks.lock().spent.entry(user.to_owned()).or_default() += tokens;
 }

@@ -1,5 +1,5 @@
-//! Those who use the service: each device does one thing after the other, sends again what was not answered, and
-//! remembers what it was promised.
+//! Clients of the service: each device acts sequentially, repeats unanswered requests, and remembers what was
+//! acknowledged.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,9 +18,9 @@ use crate::dice::Dice;
 use crate::model;
 use crate::world::World;
 
-/// Items of the feed that are voted on.
+/// Feed items that are voted on.
 pub const ITEMS: [&str; 2] = ["reddit-0000000000000001", "reddit-0000000000000002"];
-/// How long a refused refresh is repeated, and how often.
+/// Attempts of a refused refresh, and the pause between two.
 const REFRESHES: usize = 12;
 const REFRESH_PAUSE: Duration = Duration::from_secs(6);
 
@@ -30,19 +30,19 @@ pub struct Device {
     world: Arc<World>,
     user: String,
     name: String,
-    /// Whether it is the one that writes what only one writes.
+    /// Whether it is the user's only device that writes the memory.
     is_first: bool,
     address: IpAddr,
     dice: Dice,
     tokens: Option<(String, String)>,
-    /// The last memory that was sent, and that was acknowledged.
+    /// The memory last sent, and last acknowledged.
     memory: (u64, u64),
-    /// Items by their key, and whether they were acknowledged.
+    /// Items by idempotency key, with whether they were acknowledged.
     items: BTreeMap<String, bool>,
     /// Chat runs by id, and their questions.
     runs: BTreeMap<String, String>,
     turns: u64,
-    /// Jobs by id: steps.
+    /// Jobs by id, with their number of steps.
     jobs: BTreeMap<String, u64>,
     jobs_asked: u64,
 }
@@ -98,7 +98,7 @@ impl Device {
         }
     }
 
-    /// An instance, as soon as one is up.
+    /// Waits for an instance that is up.
     async fn instance(&mut self) -> Arc<Instance> {
         loop {
             if let Some(instance) = self.cluster.any(&mut self.dice) {
@@ -115,7 +115,7 @@ impl Device {
         instance.send(&sent).await
     }
 
-    /// A request that needs a session, which is renewed when it has ended.
+    /// Sends a request with a session, refreshing it when it has expired.
     async fn call(&mut self, method: Method, path: &str, key: Option<&str>, body: Option<Value>) -> Option<Answer> {
         let answer = self.send(method.clone(), path, key, body.clone()).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -140,7 +140,7 @@ impl Device {
         }
     }
 
-    /// Exchanges the refresh token, and sends it again until that is answered.
+    /// Exchanges the refresh token, repeating the request until it is answered.
     async fn refresh(&mut self) {
         let Some((_, token)) = self.tokens.clone() else { return self.sign_in().await };
         let mut refusals = 0;
@@ -166,7 +166,7 @@ impl Device {
         self.sign_in().await;
     }
 
-    /// Writes the next number into the memory.
+    /// Writes the next number to the memory.
     async fn remember(&mut self) {
         self.memory.0 += 1;
         let sent = self.memory.0;
@@ -182,7 +182,7 @@ impl Device {
         }
     }
 
-    /// Reads the memory: the last that was acknowledged, or one that was sent since.
+    /// Checks that the memory is the last one acknowledged, or one sent since.
     async fn check_memory(&mut self) {
         let (sent, acknowledged) = self.memory;
         let Some(answer) = self.call(Method::GET, "/api/chat/memory", None, None).await else { return };
@@ -199,7 +199,7 @@ impl Device {
         answer.is_some_and(|answer| answer.status == StatusCode::OK)
     }
 
-    /// Adds an item under a key, or sends one again that was not acknowledged.
+    /// Adds an item under an idempotency key, or repeats an unacknowledged one.
     async fn add_item(&mut self) {
         let open = self.items.iter().find(|(_, acknowledged)| !**acknowledged).map(|(key, _)| key.clone());
         let key =
@@ -217,7 +217,7 @@ impl Device {
         }
     }
 
-    /// Asks the stylist, leaves perhaps, and comes back for the answer.
+    /// Asks the stylist, possibly disconnects, and resumes the answer.
     async fn take_turn(&mut self) {
         self.turns += 1;
         let question = format!("{}q{}", self.name, self.turns);
@@ -234,7 +234,7 @@ impl Device {
         self.world.checks.lock().count("turns begun");
         self.runs.insert(run.clone(), question);
         let patience = if self.dice.chance(400) { self.dice.pause(100, 3_000) } else { Duration::from_secs(60) };
-        // Leaving is as good as a broken connection.
+        // Leaving is equivalent to a broken connection.
         drop(tokio::time::timeout(patience, instance.alive(response.into_body().collect())).await);
         if self.dice.chance(100) {
             self.call(Method::POST, &format!("/api/chat/runs/{run}/stop"), None, None).await;
@@ -244,8 +244,8 @@ impl Device {
         }
     }
 
-    /// Reads all events of a run, as often from the beginning of what is missing as the connection breaks. Returns
-    /// whether they came to their end within this time.
+    /// Reads all events of a run, resuming after the last one whenever the connection breaks. Returns whether the run
+    /// ended within the time limit.
     async fn follow(&mut self, run: &str, limit: Duration) -> bool {
         let (began, mut events) = (self.world.elapsed(), Vec::<Event>::new());
         while self.world.elapsed() < began + limit {
@@ -279,7 +279,7 @@ impl Device {
         false
     }
 
-    /// A run that was answered has the answer to its question, once.
+    /// Checks that an answered run has the answer to its question, once.
     fn check_events(&self, run: &str, events: &[Event]) {
         self.world.checks.lock().count("runs read to their end");
         let (mut tokens, mut has_failed) = (Vec::new(), false);
@@ -303,7 +303,7 @@ impl Device {
         }
     }
 
-    /// Asks for a job, twice perhaps, and ends it perhaps.
+    /// Requests a job, possibly twice, and possibly terminates it.
     async fn ask_for_job(&mut self) {
         self.jobs_asked += 1;
         let (key, steps) = (format!("job-{}-{}", self.name, self.jobs_asked), self.dice.between(1, 4));
@@ -326,7 +326,7 @@ impl Device {
         }
     }
 
-    /// Once nothing goes wrong any more: everything that was promised comes true.
+    /// Checks, after the faults have ended, that everything acknowledged is true.
     pub async fn settle(&mut self) -> BTreeMap<&'static str, i64> {
         let (began, limit) = (self.world.elapsed(), self.world.profile.settled_within());
         if self.is_first {
@@ -364,7 +364,7 @@ impl Device {
         votes
     }
 
-    /// An item that was acknowledged is there, and none is there twice.
+    /// Checks that acknowledged items exist, and none exists twice.
     fn check_item(&self, key: &str) {
         let query = Query::partition(Container::Wardrobe, self.user.as_str()).matching(Filter::equal("brand", key));
         let found = futures::executor::block_on(self.cluster.shared.store.count(&query)).unwrap();
@@ -376,7 +376,7 @@ impl Device {
         }
     }
 
-    /// A job that was accepted comes to an end.
+    /// Checks that an accepted job ends.
     async fn check_job(&mut self, job: &str, steps: u64, end: Duration) {
         while self.world.elapsed() < end {
             let answer = self.call(Method::GET, &format!("/api/jobs/{job}"), None, None).await;

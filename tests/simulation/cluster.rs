@@ -1,4 +1,4 @@
-//! Instances of the service, built and started as the binary does it, over one store, one queue and one blob store.
+//! Instances of the service, built and started like the binary, on one store, one queue and one blob store.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -45,9 +45,9 @@ use crate::world::{Health, Life, MachineClock, Mishap, ServerClock, World};
 
 /// Name of the simulated kind of job.
 pub const JOB: &str = "simulated.steps";
-/// The longest that a request may go without an answer: the limit of its group, and the way of the answer.
+/// Longest time until a request is answered: the limit of its group, plus the delay of the answer.
 const PATIENCE: Duration = Duration::from_secs(65);
-/// As [`app::serve`] has it.
+/// The same as in [`app::serve`].
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The functions that instances run.
@@ -67,12 +67,11 @@ static FUNCTIONS: &[Function] = &[
 pub const SIMULATED_TIMER: &str = "SimulatedTimer";
 
 thread_local! {
-    /// Ways to the services by the port in an instance's settings: functions are given the settings, and nothing of
-    /// ours.
+    /// Links by the port in an instance's settings, which are all that functions get.
     static LINKS: RefCell<BTreeMap<u16, Link>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Takes some time, during which nobody else may do the same.
+/// Takes some time, during which no other process may run the timer.
 fn run_timer(app: &AppState) -> Outcome<'_> {
     async move {
         let link = LINKS.with_borrow(|links| links[&app.config.server.port].clone());
@@ -88,13 +87,13 @@ fn run_timer(app: &AppState) -> Outcome<'_> {
     .boxed()
 }
 
-/// What a simulated job is asked to do.
+/// Input of a simulated job.
 #[derive(Deserialize)]
 struct Steps {
     steps: u64,
 }
 
-/// The kind of job whose steps take time, fail now and then, and leave files.
+/// Returns the kind of job whose steps take time, sometimes fail, and write files.
 fn job_kind(link: Link) -> Kind {
     Kind::new(JOB, false, move |run: Run, input: Steps| {
         let link = link.clone();
@@ -127,7 +126,7 @@ fn job_kind(link: Link) -> Kind {
     })
 }
 
-/// What all instances share.
+/// Services and state that all instances share.
 pub struct Shared {
     pub store: Arc<SqliteStore>,
     pub queue: Arc<LocalQueue>,
@@ -143,7 +142,7 @@ impl Shared {
             store: Arc::new(SqliteStore::in_memory(clock.clone()).unwrap()),
             queue: Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()),
             blobs: Arc::new(MemoryBlobs::new("http://127.0.0.1:7071/api/media".parse().unwrap(), clock)),
-            // Nothing is fetched, so nobody is trusted.
+            // Nothing is fetched, so no certificate is trusted.
             http: net::builder_that_trusts(&[]).build().unwrap(),
             web: Arc::new(
                 GuardedClient::new(GuardedOptions { roots: Some(Vec::new()), ..GuardedOptions::default() }).unwrap(),
@@ -268,7 +267,7 @@ impl Instance {
         Some(Answer { status: parts.status, body })
     }
 
-    /// Waits for something that this process does; `None` if it dies.
+    /// Runs work of this process; `None` if it dies meanwhile.
     pub async fn alive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
@@ -277,7 +276,7 @@ impl Instance {
         }
     }
 
-    /// Stops as [`app::serve`] does, with time to spare.
+    /// Stops like [`app::serve`], with some extra time.
     async fn stop(&self) {
         self.app.shutdown.cancel();
         self.app.tasks.close();
@@ -320,14 +319,14 @@ impl Cluster {
         Instance::start(&self.world, &self.shared, clock, name, port)
     }
 
-    /// One of the instances that are up; `None` when all are down.
+    /// Returns a random instance that is up; `None` when all are down.
     pub fn any(&self, dice: &mut Dice) -> Option<Arc<Instance>> {
         let machines = self.machines.lock();
         let up: Vec<_> = machines.iter().filter(|machine| machine.instance.life.health() != Health::Dead).collect();
         (!up.is_empty()).then(|| dice.one_of(&up).instance.clone())
     }
 
-    /// All instances.
+    /// Returns all instances.
     pub fn all(&self) -> Vec<Arc<Instance>> {
         self.machines.lock().iter().map(|machine| machine.instance.clone()).collect()
     }
@@ -345,7 +344,7 @@ impl Cluster {
         (machines[number].instance, machines[number].starts) = (instance, starts + 1);
     }
 
-    /// Has mishaps befall the instances until `end` of simulated time; then all is well.
+    /// Causes mishaps until `end` of simulated time, and then repairs everything.
     pub async fn run_mishaps(self: Arc<Self>, end: Duration) {
         let (world, mut dice) = (self.world.clone(), self.world.dice("mishaps"));
         loop {

@@ -1,15 +1,15 @@
-//! Choices from the seed.
+//! Random choices from the seed.
 
 use std::time::Duration;
 
 use crate::entropy::{STEP, mixed};
 
-/// A sequence of choices.
+/// A random sequence.
 #[derive(Debug, Clone)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// The sequence of this name under the seed. What one sequence is asked for does not change another.
+    /// Creates the sequence with this name and seed. Sequences are independent of each other.
     pub fn new(seed: u64, name: &str) -> Self {
         Self(
             name.bytes()
@@ -22,27 +22,27 @@ impl Dice {
         mixed(self.0)
     }
 
-    /// A number below `limit`.
+    /// Draws a number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    /// A number from one to another, both included.
+    /// Draws a number in an inclusive range.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// Returns `true` with a probability in thousandths.
     pub fn chance(&mut self, in_thousand: u64) -> bool {
         self.below(1000) < in_thousand
     }
 
-    /// A time from one to another, in milliseconds.
+    /// Draws a duration in an inclusive range of milliseconds.
     pub fn pause(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(self.between(least, most))
     }
 
-    /// One of these.
+    /// Draws one of the choices.
     pub fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
     }

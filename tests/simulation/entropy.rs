@@ -1,16 +1,16 @@
 //! Randomness from the seed.
 //!
-//! This binary has a `getrandom` of its own, which the linker prefers to the C library's. The standard library (the
-//! order of hash maps), the `getrandom` crate (jitter, secrets), and with it `uuid` and `rand` (ids) call it. tokio
-//! draws the order of `select!` from hash maps, too. So every random bit of a process follows from its seed, and the
-//! service need not know.
+//! This binary defines `getrandom`, which the linker prefers to the C library's. It is called by the standard library
+//! (order of hash maps) and the `getrandom` crate (jitter, secrets), and through that by `uuid` and `rand` (ids). tokio
+//! seeds the order of `select!` from the standard library's hasher. So all randomness of a process follows from its
+//! seed, without changes to the service.
 
 use std::ffi::{c_uint, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static STATE: AtomicU64 = AtomicU64::new(0);
 
-/// Begins the sequence of this seed.
+/// Starts the sequence of this seed.
 pub fn begin(seed: u64) {
     STATE.store(mixed(seed), Ordering::SeqCst);
 }
@@ -25,7 +25,7 @@ pub fn mixed(state: u64) -> u64 {
     state ^ (state >> 31)
 }
 
-/// Fills a buffer as the system's function of this name does, from the seed.
+/// Replaces the system's function of this name: fills a buffer from the seed.
 #[expect(unsafe_code, reason = "the C library's function, whose callers pass a pointer and a length")]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, _flags: c_uint) -> isize {

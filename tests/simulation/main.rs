@@ -1,5 +1,5 @@
-//! The whole service in a simulation: several instances, their users and everything that can go wrong, on one thread,
-//! in simulated time, from one seed. `docs/simulation.md` says how it works and how a seed is replayed.
+//! Simulates the whole service: several instances, their users and faults, on one thread, in simulated time, from one
+//! seed. `docs/simulation.md` describes how it works and how to replay a seed.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and helpers are part of it")]
 
@@ -37,18 +37,18 @@ use world::{Outcome, World};
 
 /// How long users use the service and faults happen.
 const LENGTH: Duration = Duration::from_secs(60);
-/// After that, until what is on its way has arrived and stalled processes go on.
+/// Time after that until calls in flight have arrived and stalled processes continue.
 const CALM: Duration = Duration::from_secs(40);
-/// The queue of long operations, and a message that nobody can read.
+/// The queue of long operations, and an unreadable message.
 const JOB_QUEUE: &str = "long-operations";
 const UNREADABLE: &str = "not a job";
 const USERS: [&str; 2] = ["ada", "bob"];
 
-/// Simulates a seed with so many faults at most.
+/// Simulates a seed with at most this many faults.
 fn simulate(seed: u64, most_faults: usize, has_trace: bool) -> Outcome {
     entropy::begin(seed);
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    // One thread for what blocks, so that it, too, always draws the same.
+    // One thread for blocking work, so that it is deterministic as well.
     builder.enable_all().start_paused(true).max_blocking_threads(1).thread_keep_alive(Duration::from_secs(3600));
     builder.build().unwrap().block_on(async {
         let world = World::new(seed, most_faults);
@@ -98,7 +98,7 @@ async fn run(world: &Arc<World>) {
     cluster.stop().await;
 }
 
-/// Waits until no job and no run goes on, also of those whose clients were never told of them.
+/// Waits until no job and no run is in progress, including those whose clients never got an answer.
 async fn check_all_has_ended(world: &World, cluster: &Cluster) {
     let end = world.elapsed() + world.profile.settled_within();
     let open =
@@ -115,7 +115,7 @@ async fn check_all_has_ended(world: &World, cluster: &Cluster) {
     }
 }
 
-/// Checks what must hold when nothing goes on any more.
+/// Checks what must hold when all work has ended.
 fn check_end(world: &World, cluster: &Cluster, votes: &BTreeMap<&str, i64>) {
     for (item, score) in votes {
         let key = Key::new(Container::ScrapedItems, "global", ScrapedItemId::from(*item).as_str());
@@ -151,7 +151,7 @@ fn check_end(world: &World, cluster: &Cluster, votes: &BTreeMap<&str, i64>) {
     }
 }
 
-/// The simulated timer has seen to a due time of the last minutes.
+/// Checks that the simulated timer ran for a due time of the last minutes.
 fn check_timer(world: &World, cluster: &Cluster) {
     let key = Key::new(Container::Jobs, "system", format!("timer-{SIMULATED_TIMER}"));
     let timer: Value = block_on(cluster.shared.store.read(&key)).unwrap().unwrap().parse().unwrap();
@@ -162,7 +162,7 @@ fn check_timer(world: &World, cluster: &Cluster) {
     }
 }
 
-/// Not a test by itself: the process that simulates one seed, which others start.
+/// Not a test itself: the process that simulates one seed, started by the other tests.
 #[test]
 #[ignore = "a process that other tests start"]
 fn process_of_a_seed() {
@@ -171,14 +171,14 @@ fn process_of_a_seed() {
     }
 }
 
-/// Not a test by itself: shows a seed's trace to whoever runs `scripts/simulate --seed`.
+/// Not a test itself: prints a seed's trace for `scripts/simulate --seed`.
 #[test]
 #[ignore = "for scripts/simulate"]
 fn process_of_a_shown_seed() {
     seeds::show();
 }
 
-/// The seeds that `scripts/test` simulates; `scripts/simulate` takes more.
+/// Simulates the seeds of `scripts/test`; `scripts/simulate` may run more.
 #[test]
 fn every_property_holds_for_every_seed() {
     let Outcomes { failures, report } = seeds::outcomes();

@@ -1,4 +1,4 @@
-//! A stylist whose answers follow from the question: the same words for whoever asks it, in pieces that come slowly.
+//! A stylist whose answers depend only on the seed and the question, and are streamed slowly.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::dice::Dice;
 use crate::seams::Link;
 use crate::world::World;
 
-/// The model as one instance finds it.
+/// The model as one instance sees it.
 pub struct Stylist(pub Link);
 
 /// One answer of the model.
@@ -25,7 +25,7 @@ struct Answer {
     usage: Usage,
 }
 
-/// The answer to a question after so many steps of the turn.
+/// Returns the answer to a question after this many steps of the turn.
 fn answer(seed: u64, question: &str, step: usize) -> Answer {
     let mut dice = Dice::new(seed, &format!("answer to {question}, step {step}"));
     let pieces = (0..dice.between(2, 8)).map(|piece| format!("{question}.{step}.{piece} ")).collect::<Vec<_>>();
@@ -38,7 +38,7 @@ fn answer(seed: u64, question: &str, step: usize) -> Answer {
     Answer { pieces, tool, usage }
 }
 
-/// The whole answer to a question, tools included.
+/// Returns the whole answer to a question, including tools.
 pub fn whole_answer(seed: u64, question: &str) -> String {
     let mut text = String::new();
     for step in 0.. {
@@ -119,12 +119,12 @@ impl Model for Stylist {
     }
 }
 
-/// The model of an instance.
+/// Creates the model of an instance.
 pub fn model(link: Link) -> Arc<dyn Model> {
     Arc::new(Stylist(link))
 }
 
-/// The seed's answer to a question.
+/// Returns the expected answer to a question.
 pub fn expected(world: &World, question: &str) -> String {
     whole_answer(world.seed, question)
 }

@@ -1,8 +1,7 @@
-//! The services that an instance calls, as it finds them: far away, slow, and now and then out of order.
+//! The services that an instance calls, behind a simulated network: with delays and faults.
 //!
-//! A call is carried out by the real store, queue or double at one moment, and its answer travels back. Who gives a
-//! call up does not take it back: what is on its way takes effect. Of a process that has died, no call leaves and no
-//! answer arrives.
+//! A call takes effect at one instant in the real store, queue or double; then its answer travels back. Giving up a
+//! call does not cancel it: once sent, it takes effect. A dead process sends no calls and receives no answers.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::checks;
 use crate::doubles::between::{Between, Call, Cause, Effect};
 use crate::world::{Fault, Life, World};
 
-/// The way from an instance to the services.
+/// The connection of an instance to the services.
 #[derive(Clone)]
 pub struct Link {
     pub world: Arc<World>,
@@ -29,7 +28,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Makes a call to `service`, which is `what` in the trace. `effect` is carried out at one moment, or twice.
+    /// Makes a call to `service`, shown as `what` in the trace. `effect` takes place at one instant, or twice.
     pub async fn call<R, E>(
         &self,
         service: &'static str,
@@ -60,7 +59,7 @@ impl Link {
             tokio::time::sleep(fate.after).await;
             let lost = fate.fault == Some(Fault::AnswerLost);
             let outcome = outcome.and_then(|done| if lost { Err(unavailable("answer lost".into())) } else { Ok(done) });
-            // Whoever asked may have given up.
+            // The caller may have given up.
             drop(reply.send(outcome));
         });
         let answer = answer.await.expect("every call is answered");
@@ -80,7 +79,7 @@ impl Between for Link {
     }
 }
 
-/// The way to the documents. Checks see what a write has changed.
+/// The connection to the documents. The changes of each write are checked.
 pub struct ToDocuments {
     pub link: Link,
     pub store: Arc<SqliteStore>,
@@ -110,7 +109,7 @@ impl Between for ToDocuments {
     }
 }
 
-/// The way to the queue. All instances hear at once of a message that can be received.
+/// The connection to the queue. All instances are notified at once of a visible message.
 pub struct ToQueue(pub Link);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Many seeds, each in a process of its own: nothing that one leaves behind in memory changes the next.
+//! Runs many seeds, each in its own process, so that no state in memory carries over.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,30 +12,30 @@ use parking_lot::Mutex;
 
 use crate::world::Outcome;
 
-/// Tells the process which seed, and how many faults at most.
+/// Environment variable: the seed and the most faults.
 const SEED: &str = "PLUCKIT_SIMULATED_SEED";
 const MOST_FAULTS: &str = "PLUCKIT_SIMULATED_FAULTS";
-/// Tells the process that its trace is wanted.
+/// Environment variable: whether to print the trace.
 const TRACE: &str = "PLUCKIT_SIMULATED_TRACE";
-/// The first seed that is simulated, and how many are.
+/// Environment variables: the first seed, and the number of seeds.
 const FIRST: &str = "PLUCKIT_SIMULATE_FROM";
 const COUNT: &str = "PLUCKIT_SIMULATE_SEEDS";
-/// Seeds that are simulated unless somebody wants more.
+/// Default number of seeds.
 const USUAL: u64 = 200;
-/// Seeds after which a long run says how far it is.
+/// Seeds between two progress messages of a long run.
 const STRETCH: u64 = 1000;
-/// Begins the line with the outcome.
+/// Prefix of the line with the outcome.
 const MARK: &str = "simulated: ";
-/// Failures that are made as short as possible and shown.
+/// Most failures that are minimised and shown.
 const SHOWN: usize = 3;
-/// Last lines of a trace that are shown.
+/// Trace lines shown, from the end.
 const SHOWN_LINES: usize = 60;
 
-/// What came of many seeds.
+/// Outcomes of many seeds.
 pub struct Outcomes {
     /// Each failed seed, with its violations and the end of its trace.
     pub failures: Vec<String>,
-    /// Numbers.
+    /// Summary with counts.
     pub report: String,
 }
 
@@ -44,25 +44,25 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// The seed that this process is to simulate, with how many faults at most, and whether the trace is wanted.
+/// Returns the seed that this process simulates, the most faults, and whether to print the trace.
 pub fn asked_for() -> Option<(u64, usize, bool)> {
     let most_faults = variable(MOST_FAULTS).map_or(usize::MAX, |most| usize::try_from(most).unwrap());
     Some((variable(SEED)?, most_faults, variable(TRACE).is_some()))
 }
 
-/// Tells the process that started this one what came of the seed.
+/// Reports the seed's outcome to the parent process.
 #[expect(clippy::print_stdout, reason = "how a child talks to its parent")]
 pub fn tell(outcome: &Outcome) {
     println!("{MARK}{}", serde_json::to_string(outcome).unwrap());
 }
 
-/// Tells a person how far it got.
+/// Prints a progress message.
 #[expect(clippy::print_stderr, reason = "a long run says how far it is")]
 pub fn say(report: &str) {
     eprintln!("{report}");
 }
 
-/// Shows a person the trace of the seed that the process was asked for.
+/// Prints the trace of the requested seed.
 #[expect(clippy::print_stdout, reason = "who asked for the seed reads it")]
 pub fn show() {
     let Some((seed, most_faults, _)) = asked_for() else { return };
@@ -76,7 +76,7 @@ pub fn show() {
     }
 }
 
-/// Simulates a seed in a process of its own.
+/// Simulates a seed in a separate process.
 fn simulate(seed: u64, most_faults: usize, has_trace: bool) -> Result<Outcome, String> {
     let done = Command::new(std::env::current_exe().unwrap())
         .envs(has_trace.then_some((TRACE, "1")))
@@ -112,10 +112,10 @@ fn on_all_cores(count: u64, each: impl Fn(u64) + Sync) {
     });
 }
 
-/// A seed's outcome, or why its process ended before it told one.
+/// A seed's outcome, or why its process ended without one.
 type Simulated = Result<Outcome, String>;
 
-/// The seeds that whoever runs the tests wants, once for all tests of this process, and the seconds they took.
+/// Simulates the requested seeds once for all tests of this process; returns the outcomes and the seconds taken.
 fn simulated() -> &'static (BTreeMap<u64, Simulated>, f64) {
     static SIMULATED: OnceLock<(BTreeMap<u64, Simulated>, f64)> = OnceLock::new();
     SIMULATED.get_or_init(|| {
@@ -132,7 +132,7 @@ fn simulated() -> &'static (BTreeMap<u64, Simulated>, f64) {
     })
 }
 
-/// What came of the seeds.
+/// Returns the outcomes of the seeds.
 pub fn outcomes() -> Outcomes {
     let (simulated, seconds) = simulated();
     let mut totals = BTreeMap::<&str, u64>::new();
@@ -159,7 +159,7 @@ pub fn outcomes() -> Outcomes {
     Outcomes { failures: failures.collect(), report }
 }
 
-/// The same seed with only its first faults, as few as still fail.
+/// Returns the outcome of the same seed with the fewest faults that still fail.
 fn shortest(outcome: Outcome) -> Outcome {
     let (mut passes, mut fails) = (0, outcome);
     if let Ok(calm) = simulate(fails.seed, 0, true)
@@ -189,7 +189,7 @@ fn describe(outcome: &Outcome) -> String {
     )
 }
 
-/// Simulates the first seeds, as many as this, again; returns how they differ.
+/// Simulates the first `count` seeds again; returns the differences.
 pub fn compare_twice(count: u64) -> Vec<String> {
     let (different, before) = (Mutex::new(Vec::new()), simulated().0.iter().collect::<Vec<_>>());
     on_all_cores(count.min(before.len() as u64), |number| {
@@ -204,7 +204,7 @@ pub fn compare_twice(count: u64) -> Vec<String> {
     different.into_inner()
 }
 
-/// Where two traces of a seed part.
+/// Describes where two traces of a seed diverge.
 fn difference(seed: u64) -> String {
     let [one, other] =
         [(); 2].map(|()| simulate(seed, usize::MAX, true).map_or_else(|fault| vec![fault], |outcome| outcome.trace));

@@ -1,4 +1,4 @@
-//! What all instances share: time, faults, the trace, and what was found to be wrong.
+//! State shared by all instances: time, faults, the trace, and violations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use tokio_util::task::TaskTracker;
 use crate::checks::Checks;
 use crate::dice::Dice;
 
-/// When every simulation begins.
+/// Start time of every simulation.
 const BEGINNING: OffsetDateTime = datetime!(2026-03-02 09:15 UTC);
 
-/// Which faults a seed has, and how many.
+/// Kinds and frequency of a seed's faults.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// Instances of the service.
     pub instances: usize,
-    /// Calls that fail, are answered late or not at all, of a thousand.
+    /// Calls that fail, or are answered late or not at all, per thousand.
     pub faulty_calls: u64,
-    /// What else befalls the instances.
+    /// Other mishaps of instances.
     pub mishaps: Vec<Mishap>,
 }
 
-/// What befalls an instance, or all.
+/// A mishap of one instance, or of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mishap {
-    /// The process dies, and another starts later.
+    /// The process dies, and a new one starts later.
     Crash,
-    /// The process hears and sends nothing for a while.
+    /// The process receives and sends nothing for a while.
     Stall,
     /// The machine's clock is set.
     ClockStep,
@@ -58,24 +58,24 @@ impl Profile {
         Self { instances, faulty_calls: *dice.one_of(&[0, 5, 20, 50]), mishaps }
     }
 
-    /// How long everything may take to be as it should be, once nothing goes wrong any more. What a clock that was
-    /// ahead has written may have to be waited for until the right ones show that time.
+    /// Time limit for recovery after the faults have ended. Times written by a clock that was ahead may have to pass on
+    /// the correct clocks.
     pub fn settled_within(&self) -> Duration {
         Duration::from_secs(if self.has_right_clocks() { 30 * 60 } else { 3 * 60 * 60 })
     }
 
-    /// Whether all clocks are right, so that leases keep others out.
+    /// Whether all clocks are correct, so that leases are exclusive.
     pub fn has_right_clocks(&self) -> bool {
         !self.mishaps.contains(&Mishap::ClockStep)
     }
 }
 
-/// What becomes of a call to something outside of the instance.
+/// Fate of a call from an instance to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fate {
-    /// Until it takes effect.
+    /// Delay before it takes effect.
     pub before: Duration,
-    /// Until its answer arrives.
+    /// Delay of its answer.
     pub after: Duration,
     /// What goes wrong.
     pub fault: Option<Fault>,
@@ -92,7 +92,7 @@ pub enum Fault {
     Late,
     /// Its answer comes late.
     AnswerLate,
-    /// What is sent arrives twice.
+    /// It takes effect twice.
     Twice,
 }
 
@@ -102,14 +102,14 @@ pub struct World {
     pub seed: u64,
     /// The faults of the seed.
     pub profile: Profile,
-    /// Calls that are on their way, and what else goes on outside of instances.
+    /// Calls in flight, and other work outside of the instances.
     pub tasks: TaskTracker,
-    /// Notified when something was queued.
+    /// Notified when a message was queued.
     pub queued: Notify,
-    /// What is checked.
+    /// State of the checks.
     pub checks: Mutex<Checks>,
     began: Instant,
-    /// Milliseconds since the beginning, for threads that have no simulated time: the stores' clock.
+    /// Milliseconds since the start, for threads without simulated time: the stores' clock.
     server_ms: AtomicI64,
     state: Mutex<State>,
 }
@@ -117,7 +117,7 @@ pub struct World {
 struct State {
     fates: Dice,
     has_faults: bool,
-    /// Faults so far, and at most.
+    /// Number of faults so far, and the limit.
     faults: usize,
     most_faults: usize,
     calls: usize,
@@ -128,7 +128,7 @@ struct State {
 }
 
 impl World {
-    /// The world of this seed, with so many faults at most. Time begins now.
+    /// Creates the world of this seed, with at most this many faults. Time starts now.
     pub fn new(seed: u64, most_faults: usize) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self {
@@ -153,27 +153,27 @@ impl World {
         })
     }
 
-    /// Choices of this name.
+    /// Creates the random sequence of this name.
     pub fn dice(&self, name: &str) -> Dice {
         Dice::new(self.seed, name)
     }
 
-    /// Simulated time so far.
+    /// Returns the simulated time so far.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// The right time of day.
+    /// Returns the correct time.
     pub fn now(&self) -> OffsetDateTime {
         BEGINNING + self.elapsed()
     }
 
-    /// Sets the stores' clock, before they do something.
+    /// Sets the stores' clock; called before each of their operations.
     pub fn set_server_clock(&self) {
         self.server_ms.store(i64::try_from(self.elapsed().as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Notes what happens.
+    /// Adds a line to the trace.
     pub fn note(&self, who: &str, what: &str) {
         let line = format!("{:>9.3} {who:<6} {what}", self.elapsed().as_secs_f64());
         let mut state = self.state.lock();
@@ -183,7 +183,7 @@ impl World {
         state.trace.push(line);
     }
 
-    /// Notes that a property does not hold.
+    /// Records a violated property.
     pub fn violated(&self, what: &str) {
         self.note("CHECK", what);
         self.state.lock().violations.push(what.to_owned());
@@ -194,7 +194,7 @@ impl World {
         self.state.lock().has_faults = false;
     }
 
-    /// Counts a fault that is about to happen; `false` if it must not.
+    /// Counts a fault that is about to happen; `false` if the limit is reached.
     pub fn may_fail(&self) -> bool {
         let mut state = self.state.lock();
         let may = state.has_faults && state.faults < state.most_faults;
@@ -202,12 +202,12 @@ impl World {
         may
     }
 
-    /// Has the document store refuse most calls for so long.
+    /// Makes the document store refuse most calls for this long.
     pub fn throttle(&self, length: Duration) {
         self.state.lock().throttled_until = Instant::now() + length;
     }
 
-    /// What becomes of a call to a service of this name: `store`, `queue`, `blobs` or `model`.
+    /// Draws the fate of a call to a service: `store`, `queue`, `blobs` or `model`.
     pub fn fate(&self, service: &str) -> Fate {
         let profile = &self.profile;
         let mut guard = self.state.lock();
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// What came of it all, with the trace if that is wanted or something does not hold.
+    /// Returns the outcome, with the trace if requested or if a property was violated.
     pub fn outcome(&self, has_trace: bool) -> Outcome {
         let state = self.state.lock();
         Outcome {
@@ -255,24 +255,24 @@ impl World {
     }
 }
 
-/// What came of a seed.
+/// Outcome of a seed.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Outcome {
     pub seed: u64,
-    /// Of the trace.
+    /// Hash of the trace.
     pub digest: String,
     pub faults: usize,
     pub calls: usize,
     pub simulated_s: u64,
-    /// What does not hold.
+    /// Violated properties.
     pub violations: Vec<String>,
-    /// How often what was checked.
+    /// Counts of checks by name.
     pub counts: BTreeMap<String, u64>,
-    /// What happened, if that is wanted.
+    /// The trace, if requested.
     pub trace: Vec<String>,
 }
 
-/// The clock of the stores, which nobody sets.
+/// The stores' clock, which is always correct.
 pub struct ServerClock(pub Arc<World>);
 
 impl Clock for ServerClock {
@@ -285,10 +285,10 @@ impl Clock for ServerClock {
     }
 }
 
-/// The clock of a machine, which may be set.
+/// A machine's clock, which may be wrong.
 pub struct MachineClock {
     world: Arc<World>,
-    /// What it shows too much, in milliseconds.
+    /// How far it is ahead, in milliseconds.
     pub error_ms: AtomicI64,
 }
 
@@ -308,18 +308,18 @@ impl Clock for MachineClock {
     }
 }
 
-/// How a process is.
+/// State of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Well,
-    /// It neither hears nor sends anything.
+    /// It neither receives nor sends anything.
     Stalled,
     Dead,
 }
 
 /// A process of the service.
 pub struct Life {
-    /// As the trace names it: machine and how often it was started.
+    /// Name in the trace: machine and number of restarts.
     pub name: String,
     health: watch::Sender<Health>,
 }
@@ -337,13 +337,13 @@ impl Life {
         *self.health.borrow()
     }
 
-    /// Waits while the process is stalled; for ever when it is dead: nothing of a dead process has an effect any more.
+    /// Waits while the process is stalled, and forever when it is dead, so that it has no further effect.
     pub async fn goes_on(&self) {
         let mut health = self.health.subscribe();
         health.wait_for(|health| *health == Health::Well).await.expect("the sender is here");
     }
 
-    /// Waits for its death.
+    /// Waits until the process dies.
     pub async fn ended(&self) {
         let mut health = self.health.subscribe();
         health.wait_for(|health| *health == Health::Dead).await.expect("the sender is here");

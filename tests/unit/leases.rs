@@ -52,7 +52,7 @@ impl Leased for Work {
     }
 }
 
-/// A document of its own on a store, and a clock.
+/// A store with a separate document, and a clock.
 struct Bench {
     store: Arc<dyn DocumentStore>,
     clock: Arc<ManualClock>,
@@ -173,7 +173,7 @@ async fn it_is_renewed_while_work_goes_on(bench: Bench) {
     let (renewed, done) = oneshot::channel::<()>();
     let watch = async {
         for step in 1..=3 {
-            // Less than the lease: at the end of the three it would have ended long ago.
+            // Less than the lease; without renewals it would have expired by the third step.
             bench.clock.advance(SHORT / 2);
             let until_step = first + SHORT / 2 * step;
             until("a renewal", async || bench.stored().await.lease.expires_at().unwrap() >= until_step).await;
@@ -204,7 +204,7 @@ async fn a_name_that_has_it_gets_it_again(bench: Bench) {
     let before = bench.claim_as("a", LENGTH).await.unwrap();
     bench.clock.advance(Duration::from_secs(40));
     assert!(bench.claim_as("b", LENGTH).await.is_err());
-    // The answer to the first claim was lost, say.
+    // For example because the answer to the first claim was lost.
     let again = bench.claim_as("a", LENGTH).await.unwrap();
     bench.clock.advance(Duration::from_secs(40));
     assert!(bench.claim_as("b", LENGTH).await.is_err(), "it was renewed");
@@ -238,7 +238,7 @@ async fn work_stops_when_it_could_not_be_renewed_before_its_end() {
     assert_eq!(held.keep(pending::<()>()).await, Err(Lost));
 }
 
-/// On a store that does with each call what the test says.
+/// Creates a bench on a store whose calls have the fate that the test sets.
 fn bench_with_fate() -> (Bench, Arc<Mutex<Fate>>) {
     let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
     let fate = Arc::new(Mutex::new(Fate::Passes));
@@ -294,7 +294,7 @@ async fn work_stops_at_its_end_when_the_store_does_not_answer() {
     assert_eq!(begun.elapsed().as_secs(), LENGTH.as_secs());
 }
 
-/// A lease that is long, renewed often.
+/// A long lease with frequent renewals.
 #[tokio::test]
 async fn work_that_is_renewed_often_soon_learns_that_it_was_ended() {
     let (bench, _) = bench_with_fate();
@@ -310,14 +310,14 @@ async fn work_goes_on_after_it_gave_the_lease_back(bench: Bench) {
     let held = bench.claim(SHORT).await.unwrap();
     let work = async {
         held.finish(|work| work.steps = 1).await.unwrap();
-        // As long as two renewals would take.
+        // Long enough for two renewals.
         tokio::time::sleep(SHORT).await;
         7
     };
     assert_eq!(held.keep(work).await, Ok(7));
 }
 
-/// Holds back the first renewal until the lease has been given back.
+/// Delays the first renewal until the lease has been released.
 #[derive(Default)]
 struct LateRenewal {
     is_begun: Notify,
@@ -328,7 +328,7 @@ struct LateRenewal {
 
 impl Interceptor for LateRenewal {
     fn before(&self, call: &Call<'_>) -> Fate {
-        // The claim has created the document.
+        // The first replacement is the renewal: the claim created the document.
         if call.name == "store.replace" && self.writes.fetch_add(1, Ordering::Relaxed) == 0 {
             self.is_begun.notify_one();
             return Fate::GivesWay;
@@ -337,7 +337,7 @@ impl Interceptor for LateRenewal {
     }
 
     fn after(&self, call: &Call<'_>) {
-        // After that of the claim, the one that finds out whose the lease is.
+        // The claim reads once; the second read is the failed renewal's check of the owner.
         if call.name == "store.read" && self.reads.fetch_add(1, Ordering::Relaxed) == 1 {
             self.has_failed.notify_one();
         }

@@ -1,4 +1,4 @@
-//! The pool for pictures: places for work, memory, and threads that start with the first job.
+//! The pool for image processing: slots for jobs, memory, and threads that start with the first job.
 
 #[path = "../../../src/imaging/pool/pixel_pool.rs"]
 #[expect(dead_code, reason = "pictures use the rest")]
@@ -27,7 +27,7 @@ const MEMORY: usize = 10;
 /// Short enough to be reached.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What every thread of the pool does when it starts.
+/// Called by every thread of the pool when it starts.
 fn give_way() {
     point();
 }
@@ -56,7 +56,7 @@ impl Running {
     }
 }
 
-/// Runs a job that succeeds, fails or panics, for a caller who waits or leaves.
+/// Runs a job that succeeds, fails or panics, for a caller that waits or leaves.
 async fn run(pool: &PixelPool, running: &Arc<Running>, number: usize, patience: Duration) {
     let (running, fate, steps) = (running.clone(), draw(4), draw(4));
     let work = move || {
@@ -92,7 +92,7 @@ fn jobs_in_pool(patience: Duration) {
         for caller in callers {
             caller.await.unwrap();
         }
-        // Nobody waits for the jobs of those who left. A place that is lost makes this wait for ever.
+        // Waits for the jobs of callers that left. A lost slot would make this wait forever.
         let places = pool.places.clone().acquire_many_owned(u32::try_from(PLACES).unwrap()).await.unwrap();
         assert_eq!(running.0.load(Ordering::Relaxed), 0, "a job without a place");
         drop(places);
@@ -129,7 +129,7 @@ fn work_that_waits_is_bounded_when_callers_leave() {
     });
 }
 
-/// A picture's part of the memory: taken, shrunk and given back.
+/// Acquires, shrinks and releases a picture's share of the memory.
 async fn take_memory(pool: &PixelPool, taken: &AtomicUsize, patience: Duration) {
     let wanted = 1 + draw(MEMORY + 2);
     let memory = crate::select! {

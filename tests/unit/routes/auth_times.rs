@@ -1,4 +1,4 @@
-//! When tokens are good, to the millisecond.
+//! Validity of tokens, to the millisecond.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ async fn a_session_is_kept_for_thirty_days_after_its_refresh_token_has_expired()
     assert_eq!(lives().await, [59 * 86_400, 60 * 86_400]);
 }
 
-/// Whether a token that this key signs now lets somebody in.
+/// Whether a token signed now with this key is accepted.
 async fn is_let_in(app: &TestApp, key: &Key) -> bool {
     let token = key.sign(&Google::claims(app.clock.now().unix_timestamp()));
     is_good(app, &token).await

@@ -24,7 +24,7 @@ const LEASE: Duration = Duration::from_secs(11);
 
 type Rule = Box<dyn Fn(&Call<'_>) -> Fate + Send>;
 
-/// Two services on one store. What becomes of the first one's calls about runs, a rule says.
+/// Two services on one store. A rule decides the fate of the first one's calls to the runs container.
 struct Pair {
     here: TestApp,
     there: TestApp,

@@ -13,19 +13,19 @@ use tokio::task::yield_now;
 pub use crate::doubles::between::Call;
 use crate::doubles::between::{Between, Cause, Effect, Reached};
 
-/// Something that is called, behind an interceptor.
+/// A dependency behind an interceptor.
 pub type Intercepted<T> = Reached<T, Arc<dyn Interceptor>>;
 
-/// What becomes of a call.
+/// Fate of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is passed on.
     Passes,
-    /// It is passed on after all other tasks had a turn, so that independent calls overlap.
+    /// It is passed on after all other tasks had a chance to run, so that independent calls overlap.
     GivesWay,
-    /// It fails, and nothing is done.
+    /// It fails without effect.
     Fails,
-    /// It is done, and the answer is lost.
+    /// It takes effect, and the answer is lost.
     LosesAnswer,
     /// It never ends.
     Hangs,
@@ -33,18 +33,18 @@ pub enum Fate {
 
 /// Sees each call.
 pub trait Interceptor: Send + Sync {
-    /// What becomes of the call.
+    /// Decides the fate of the call.
     fn before(&self, call: &Call<'_>) -> Fate;
 
-    /// The call is done or has failed, and its answer is on the way.
+    /// Called when the call has completed or failed, before it is answered.
     fn after(&self, _call: &Call<'_>) {}
 
-    /// A page in place of the store's own.
+    /// Returns a page instead of the store's.
     fn query(&self, _query: &Query) -> Option<Page> {
         None
     }
 
-    /// What the store's index of vectors finds, in place of the store's own answer.
+    /// Returns a result of the vector index instead of the store's.
     fn nearest(&self, _query: &Query, _field: &'static str) -> Option<Vec<Stored>> {
         None
     }
@@ -105,7 +105,7 @@ impl<T: Model + ?Sized> Model for Intercepted<T> {
         self.inner.name(purpose)
     }
 
-    /// A stream whose answer is lost breaks off after its first part.
+    /// A stream with a lost answer ends in an error after its first part.
     async fn stream(&self, context: &CallContext, request: ChatRequest) -> llm::Result<PartStream> {
         let call = Call::new("model.stream");
         match self.between.before(&call) {

@@ -1,4 +1,4 @@
-//! Long operations at their bounds: how long steps, results, files and records may be.
+//! Limits of long operations: time, results, files and records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{TestApp, until};
 
 const KIND: &str = "test.bounds";
 
-/// A service with one kind of job, and one such job.
+/// Starts a service with one kind of job, and accepts one such job.
 async fn app_with_job<F>(work: impl Fn(Run) -> F + Send + Sync + 'static) -> (TestApp, JobId)
 where
     F: Future<Output = Result<Finished, Fault>> + Send + 'static,
@@ -57,7 +57,7 @@ async fn a_result_of_four_kibibytes_is_kept_in_the_record_and_a_longer_one_besid
     let (app, id) = app_with_job(move |run: Run| {
         let attempt = attempts.fetch_add(1, Ordering::Relaxed);
         async move {
-            // With two quotation marks.
+            // 4 KiB with the two quotation marks.
             let short: String = run.step("short", async { Ok("s".repeat(4094)) }).await?;
             let long: String = run.step("long", async { Ok("l".repeat(4095)) }).await?;
             assert_eq!((short.len(), long.len()), (4094, 4095));
@@ -124,7 +124,7 @@ async fn what_a_step_wrote_is_shown_when_it_is_finished() {
     }
 }
 
-/// Lets time pass, all at once.
+/// Advances tokio's time at once.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -140,7 +140,7 @@ async fn a_step_that_does_not_end_is_broken_off_before_the_host_does_it() {
     let (state, delivery) = (app.state.clone(), message("ada", &id));
     let worker = app.state.tasks.spawn(async move { pluckit::workers::jobs::run(&state, delivery).await });
     stage.until_begun(0, 1).await;
-    // The host ends a function after nine minutes.
+    // The host's limit for a function is nine minutes.
     pass(Duration::from_secs(8 * 60 + 25)).await;
     until("the lease is renewed", async || app.job("ada", &id).await.lease.owner().is_some()).await;
     assert!(!worker.is_finished());

@@ -1,4 +1,4 @@
-//! Long operations that somebody else changes between a look at them and a write.
+//! Long operations that another process changes between a read and a write.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,11 +25,11 @@ use crate::support::TestApp;
 use crate::support::intercepted::{Call, Fate, Intercepted, Interceptor};
 use crate::support::jobs::{QUEUE, Stage};
 
-/// Does something just before a call, in a test on several threads.
+/// Runs planned work just before a call.
 #[derive(Default)]
 struct Meanwhile {
     planned: Mutex<Option<(&'static str, BoxFuture<'static, ()>)>>,
-    /// Whether the queue takes no message.
+    /// Whether the queue refuses messages.
     is_queue_down: Mutex<bool>,
 }
 
@@ -80,7 +80,7 @@ impl Scene {
     }
 }
 
-/// Changes Ada's job as another process would.
+/// Changes Ada's job like another process.
 async fn change(state: &AppState, id: &JobId, change: fn(&mut Job)) {
     let user = "ada".into();
     let edited = state.data.jobs.edit(&user, id, |mut job| {
@@ -90,7 +90,7 @@ async fn change(state: &AppState, id: &JobId, change: fn(&mut Job)) {
     edited.await.unwrap().unwrap();
 }
 
-/// What a worker that takes a job writes into it.
+/// Changes a job like a worker that claims it.
 fn take(job: &mut Job) {
     job.status = Running;
     job.attempt += 1;
@@ -192,7 +192,7 @@ async fn a_job_whose_message_was_not_sent_is_queued_by_the_next_sweep() {
     assert_eq!(scene.job(&id).await.status, Completed);
 }
 
-/// The message did arrive, though it seemed not to, and the job failed for the first time.
+/// The message did arrive although sending reported an error, and a worker claimed the job or failed once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_a_worker_had_already_waits_as_long_as_the_worker_said() {
     let scene = Scene::new();
@@ -238,7 +238,7 @@ async fn to_terminate_a_job_stops_its_worker_at_once_and_no_other() {
     assert_eq!((app.job("ada", &first).await.status, app.job("ada", &second).await.status), (Terminated, Completed));
 }
 
-/// Another process terminates the job, and this one has not heard of it yet.
+/// Another process terminates the job, and this one does not know yet.
 #[tokio::test]
 async fn a_worker_that_has_lost_its_job_begins_no_step_and_writes_no_file() {
     let (others, begun) = (Arc::new(OnceLock::<AppState>::new()), Arc::new(AtomicUsize::new(0)));
