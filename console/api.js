@@ -1,7 +1,7 @@
 // API client: credential, errors as texts, event streams, and the routes that this service has.
 
 const KEY = "pluckit_token";
-/** Longest wait that `patiently` accepts, in seconds. */
+/** Longest delay that `patiently` accepts, in seconds. */
 const PATIENCE = 120;
 let paths = {};
 let schemas = {};

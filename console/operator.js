@@ -136,7 +136,7 @@ async function sources({ content, head, signal, isAdmin }) {
     return new Map(sources.map(({ id, lastScrapedAt }) => [id, failed.find((job) => job.input?.sourceId === id && job.lastUpdatedTime > (lastScrapedAt ?? ""))?.error]));
   }
 
-  /** Scrapes as a job, because that says why it failed, and is tried again. */
+  /** Scrapes as a job, which records why it failed and is retried. */
   async function scrape(path) {
     let job = await call("POST", `/api/scraper/run/${path}`, {}, { headers: { Prefer: "respond-async" } });
     const AGAIN = "to be tried again: ";

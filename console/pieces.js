@@ -32,10 +32,10 @@ export async function drop(id) {
   if (place >= 0) known.splice(place, 1);
 }
 
-/** The category of a piece without regard to case, as the service compares them. */
+/** The category of a piece in the form in which the service compares categories, ignoring case. */
 export const categoryOf = (item) => (item.category ?? "").trim().toLowerCase();
 
-/** The categories of pieces, each with its name as most of them write it, in the order of the names. */
+/** The categories of pieces, each with its most frequent spelling, sorted by name. */
 export function categories(items) {
   const written = new Map();
   for (const item of items) {
@@ -48,8 +48,8 @@ export function categories(items) {
   return [...written].map(([key, ways]) => [key, usual(ways)]).sort(([, one], [, other]) => one.localeCompare(other));
 }
 
-/** The pieces in a file's text, and what else is in it, in words. A row is a wear event if it names an item, and a piece if it has
- * a field of one. */
+/** The pieces in a file's text, and a description of its other rows. A row is a wear event if it names an item, and a piece if it
+ * has a field of one. */
 export function rowsOf(text) {
   const rows = read(text);
   const ofPieces = new Set(fieldsOf("CreateItemRequest"));

@@ -339,7 +339,7 @@ const journeys = {
   },
   async "sign in with a token that is not valid"(page) {
     await aside(page, async (page) => {
-      // In development the service takes any token.
+      // In development the service accepts any token.
       await page.route("**/api/jobs", (route) => (route.request().headers().authorization ? route.fulfill({ status: 401, json: { detail: "Invalid token." } }) : route.continue()));
       await page.evaluate(() => sessionStorage.setItem("pluckit_token", "at-nothing"));
       await page.reload();
@@ -478,7 +478,7 @@ const journeys = {
   },
 };
 
-/** Does something in a tab of its own, where an answer may be an error, which the browser's console tells. */
+/** Runs `work` in a separate tab, where error responses, which the browser logs, are allowed. */
 async function aside(page, work) {
   const other = await page.context().newPage();
   other.setDefaultTimeout(20_000);

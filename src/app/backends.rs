@@ -52,7 +52,7 @@ pub(super) const QUEUE_FILE: &str = "queue.db";
 /// Directory of embedded blobs.
 pub(super) const BLOB_DIRECTORY: &str = "blobs";
 
-/// Directory in the data directory where a restore prepares what it puts there.
+/// Directory in the data directory where a restore stages its files.
 pub(super) const RESTORING: &str = ".restoring";
 
 /// Path of the route that serves blobs.
@@ -126,8 +126,8 @@ impl Backends {
     }
 }
 
-/// The back ends that the settings select, each with the reason if it cannot be opened. For `pluckit doctor`, which
-/// examines the others.
+/// The selected back ends, each with the reason if it cannot be opened. For `pluckit doctor`, which then checks the
+/// others.
 pub struct EachBackend {
     /// Document store.
     pub store: anyhow::Result<Arc<dyn DocumentStore>>,
@@ -146,7 +146,7 @@ pub struct EachBackend {
 }
 
 impl EachBackend {
-    /// Opens what can be opened. With a `hindrance`, that is the reason why nothing in the data directory is opened.
+    /// Opens all back ends that can be opened. A `hindrance` is the reason why nothing in the data directory is opened.
     ///
     /// # Errors
     /// When the system has no HTTP client.
@@ -170,7 +170,7 @@ impl EachBackend {
 /// Opens the document store, for commands that use it directly.
 ///
 /// # Errors
-/// When its file cannot be opened, or a restore into the data directory was cut off.
+/// When its file cannot be opened, or a restore into the data directory was interrupted.
 pub fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
@@ -197,15 +197,15 @@ pub fn has_no_store(config: &Config) -> bool {
     matches!(&config.documents, Documents::Embedded { directory, .. } if !directory.join(STORE_FILE).exists())
 }
 
-/// Whether a restore into the data directory was cut off: documents come last.
+/// Whether a restore into the data directory was interrupted: documents come last.
 pub(super) fn is_half_restored(config: &Config) -> bool {
     has_no_store(config) && config.data_directory.join(RESTORING).exists()
 }
 
-/// Checks that the data directory is not the beginning of a restore, which would start as an empty store.
+/// Checks that the data directory is not an incomplete restore, which would start as an empty store.
 ///
 /// # Errors
-/// When it is.
+/// When a restore into it was interrupted.
 pub fn check_restored(config: &Config) -> anyhow::Result<()> {
     anyhow::ensure!(
         !is_half_restored(config),
@@ -216,7 +216,7 @@ pub fn check_restored(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks that there is a store, for commands that create none.
+/// Checks that a store exists, for commands that do not create one.
 ///
 /// # Errors
 /// When the embedded store is selected and has no file yet.

@@ -122,7 +122,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
             () = shutdown.cancelled() => break,
         }
     }
-    // Counts signals from now on: not the one that was just received.
+    // Only signals from now on count, not the one just received.
     let mut again = signal(SignalKind::interrupt())?;
     drop(listener);
     info!(streams = connections.count(), grace_s = GRACE.as_secs(), "stopping");

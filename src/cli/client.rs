@@ -166,12 +166,12 @@ impl Service {
                 break;
             }
         }
-        // Every refusal of PluckIt has its reason.
+        // PluckIt gives a reason with every refusal.
         bail!("{} ({})", detail(&body).unwrap_or_else(|| foreign(self.address())), status.as_u16())
     }
 }
 
-/// Says that another program than PluckIt answered.
+/// Creates the error for an answer from a program other than PluckIt.
 pub fn foreign(address: &str) -> String {
     format!("the answer of {address} is not PluckIt's: is that the address of the service (--url)?")
 }

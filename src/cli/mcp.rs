@@ -19,7 +19,7 @@ use crate::workers::{functions, pump};
 /// Time limit of work in progress after the assistant has disconnected.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Answer to an assistant that requests a change nevertheless.
+/// Answer to an assistant that requests a change although the server is read-only.
 const READ_ONLY: &str = "This server was started with --read-only and changes nothing.";
 
 /// Flags of `mcp`.

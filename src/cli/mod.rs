@@ -197,12 +197,12 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Has a write beyond the largest size of a file (`ulimit -f`) fail like one on a full disk. Unless somebody handles
-/// its signal, that ends the process.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail like one on a full disk. Without a handler, its signal
+/// would end the process.
 fn outlive_file_limit() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let _entered = runtime.enter();
-    // The handler stays for the life of the process, also when nobody listens.
+    // The handler stays installed for the life of the process, even without a listener.
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
@@ -215,7 +215,7 @@ fn settings(flags: &Flags) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Says which document store is used.
+/// Describes the document store in use.
 fn documents(config: &Config) -> String {
     match &config.documents {
         Documents::Embedded { directory, .. } => format!("SQLite in {}", directory.display()),

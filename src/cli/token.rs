@@ -80,7 +80,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                     Some(NewToken { token, secret }) => {
                         tell(&format!("token {} of {user} expires at {}", token.id, token.expires_at));
                         if let Err(error) = writeln!(out, "{secret}").and_then(|()| out.flush()) {
-                            // Nobody has the token, and it cannot be shown again.
+                            // The token was lost and cannot be shown again.
                             let command = format!("pluckit token delete {} --user {user}", token.id);
                             bail!("the token exists, but could not be written ({error}): revoke it with `{command}`");
                         }

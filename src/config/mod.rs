@@ -62,7 +62,7 @@ pub use self::wardrobe::WardrobeApi;
 pub use self::workers::{Operations, Workers};
 use crate::model::prices::Prices;
 
-/// What operators are told of a production service without an OAuth client.
+/// Warning for a production service without an OAuth client.
 pub const NO_SIGN_IN: &str = "nobody can sign in with Google: no OAuth client is known";
 
 /// All settings.
@@ -116,7 +116,7 @@ pub struct Config {
     pub log_filter: String,
     /// Every setting with value and source, in reading order.
     pub effective: Vec<Effective>,
-    /// What was ignored: names that look like settings but are not, and a settings file without settings.
+    /// Warnings: names that look like misspelt settings, and a settings file without settings.
     pub warnings: Vec<String>,
 }
 
@@ -273,7 +273,7 @@ fn read_data_directory(reader: &mut Reader<'_>) -> PathBuf {
     PathBuf::from(reader.text("PLUCKIT_DATA_DIR", "./data"))
 }
 
-/// Reads the values of a settings file, and a warning if it has none.
+/// Reads the values of a settings file; returns a warning if it has none.
 fn read_local_settings(path: &Path) -> Result<(BTreeMap<String, String>, Option<String>), Error> {
     let fault = |reason: String| Error::File { path: path.display().to_string(), reason };
     let text = match std::fs::read_to_string(path) {

@@ -377,7 +377,7 @@ impl Wardrobe {
                     None => Ok(false),
                 }
             };
-            // The order matters: an event has its document before the item drops it.
+            // The order matters: an event's document must exist before the item drops the event.
             let ((), is_counted) = tokio::try_join!(self.save_pending_events(user, &document), is_counted)?;
             if is_counted {
                 return Ok(Worn::Repeated(Box::new(serde_json::from_value(document.into())?)));

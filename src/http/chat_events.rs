@@ -24,7 +24,7 @@ use crate::model::ids::RunId;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// Largest number of an event that is taken: what JavaScript can count to.
+/// Largest accepted event number: JavaScript's largest safe integer.
 pub const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 /// Names the run of an answer.
 pub const X_RUN_ID: HeaderName = HeaderName::from_static("x-run-id");

@@ -218,12 +218,12 @@ pub struct ToolSpec {
     pub parameters: Value,
 }
 
-/// Tools that the model may call. Their JSON, which every request has, is written once. Cheap to clone.
+/// Tools that the model may call. Their JSON, which is part of every request, is serialised once. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tools(Arc<(Vec<ToolSpec>, Box<RawValue>)>);
 
 impl Tools {
-    /// The list of the tools, in the form of a chat completion.
+    /// The list of tools, in the format of chat completions.
     pub fn json(&self) -> &RawValue {
         &self.0.1
     }

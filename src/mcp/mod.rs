@@ -36,7 +36,7 @@ pub struct Server {
     app: AppState,
     user: UserId,
     scopes: Scopes,
-    /// What a caller who may only read is told.
+    /// Message for a caller who may only read.
     refusal: &'static str,
 }
 
@@ -72,7 +72,7 @@ impl Server {
         Self { app, user, scopes, refusal: "This API token may only read." }
     }
 
-    /// Answers with these words who may only read and asks for a change.
+    /// Refuses changes with this message.
     pub fn refusing(self, refusal: &'static str) -> Self {
         Self { refusal, ..self }
     }

@@ -23,9 +23,9 @@ pub struct TimerState {
     /// Number of attempts.
     #[serde(default)]
     pub attempts: u32,
-    /// When the last run that has ended was done, or, before the first run, when the timer was first seen.
+    /// When the last finished run succeeded, or, before the first run, when the timer was first seen.
     pub completed_at: Option<Timestamp>,
-    /// When the last run that has ended failed for good.
+    /// When the last finished run failed for good.
     pub failed_at: Option<Timestamp>,
     /// Reason of the last failure.
     pub last_error: Option<String>,

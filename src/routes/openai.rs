@@ -101,7 +101,7 @@ struct CompletionRequest {
     wants_usage: bool,
     shows_tools: bool,
     answers: Option<i64>,
-    /// The parameter with tools of the caller, if there are any.
+    /// The parameter with the caller's tools, if any.
     tools: Option<&'static str>,
 }
 

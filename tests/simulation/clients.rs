@@ -30,7 +30,7 @@ pub struct Device {
     world: Arc<World>,
     user: String,
     name: String,
-    /// Whether it is the user's only device that writes the memory.
+    /// Whether it is the user's only device that writes the memory and votes.
     is_first: bool,
     address: IpAddr,
     dice: Dice,

@@ -214,7 +214,7 @@ fn only_empty_directories_and_earlier_backups_are_written_to() {
     }
     assert!(files(run) == before, "nothing is touched");
 
-    // One that was cut off is continued, one that was used as a data directory is not.
+    // An interrupted backup is continued; one that was used as a data directory is refused.
     succeed(run, &["backup", "--data-dir", "data", "to"]);
     fs::remove_file(run.join("to/backup.json")).unwrap();
     assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("no complete backup"));
@@ -255,7 +255,7 @@ fn a_backup_without_all_its_blobs_is_not_restored() {
     fs::write(run.join("to").join(&list), lines.replace("sha256", "sha1")).unwrap();
     refused(&format!("{list} is damaged"));
 
-    // Versions before wrote no list: there is only the number.
+    // Older versions wrote only the number of blobs, no list.
     fs::remove_file(run.join("to").join(list)).unwrap();
     let manifest = run.join("to/backup.json");
     let mut older: Value = serde_json::from_str(&fs::read_to_string(&manifest).unwrap()).unwrap();
@@ -267,11 +267,11 @@ fn a_backup_without_all_its_blobs_is_not_restored() {
     succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
     assert_eq!(files(&elsewhere.join("blobs")), files(&blobs));
 
-    // The next backup lists what is there, and replaces what has changed since.
+    // The next backup lists the existing blobs, and replaces those that have changed.
     let changed = run.join("data/blobs").join(&name);
     fs::remove_file(&changed).unwrap();
     fs::write(&changed, "changed").unwrap();
-    // The time of the damaged one, too, was not the source's.
+    // The damaged blob's modification time also differed from the source's.
     let told = succeed(run, &["backup", "to"]);
     assert!(told.contains("(1 copied, 0 removed)"), "{told}");
     fs::remove_dir_all(&elsewhere).unwrap();
@@ -285,7 +285,7 @@ fn a_restore_that_was_cut_off_is_no_store() {
     let run = place.path();
     succeed(run, &["reset", "--demo", "--yes"]);
     succeed(run, &["backup", "to"]);
-    // The blobs are in their place, the documents not yet.
+    // The blobs are in place, the documents are not yet.
     fs::create_dir_all(run.join("half/.restoring")).unwrap();
     fs::create_dir_all(run.join("half/blobs/archive")).unwrap();
     fs::write(run.join("half/blobs/archive/old.txt"), "of the first try").unwrap();
@@ -304,7 +304,7 @@ fn a_restore_that_was_cut_off_is_no_store() {
     assert_eq!(files(&run.join("half/blobs")), files(&run.join("to/blobs")));
     assert!(!run.join("half/.restoring").exists());
 
-    // The log of a store that was deleted would be read as that of the restored one.
+    // The log of a deleted store would be applied to the restored one.
     fs::create_dir(run.join("log")).unwrap();
     fs::write(run.join("log/pluckit.db-wal"), "x").unwrap();
     let told = refusal(run, &["restore", "--data-dir", "log", "to"]);

@@ -572,7 +572,7 @@ fn a_service_that_is_not_there_is_named() {
     );
 }
 
-/// Answers every request with a page, as a service does that is not PluckIt.
+/// Answers every request with a page, like a service other than PluckIt.
 fn another_service(status: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -591,7 +591,7 @@ fn another_service(status: &str) -> String {
             }
             stream.get_mut().write_all(answer.as_bytes()).unwrap();
             stream.get_ref().shutdown(Shutdown::Write).unwrap();
-            // Closing with something unread would discard the answer.
+            // Closing with unread input would discard the answer.
             drop(stream.read_to_end(&mut Vec::new()));
         }
     });
@@ -669,7 +669,7 @@ fn a_full_disk_is_a_fault() {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
     }
-    // What was made and cannot be shown can be ended.
+    // A token that was created and cannot be shown can be revoked.
     let mut command = place.command(&["token", "create", "x"]);
     command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).stdin(Stdio::null());
     let output = command.output().unwrap();

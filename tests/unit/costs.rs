@@ -37,7 +37,7 @@ struct Calls {
     under_way: Vec<(&'static str, usize)>,
     /// Length of the longest row of calls of which each began after the one before had ended.
     depth: usize,
-    /// The documents as they were last written, without the ends of leases.
+    /// The documents as last written, without the expiry of leases.
     written: HashMap<Key, Value>,
 }
 

@@ -115,7 +115,7 @@ fn damage_is_found_and_does_not_end_the_examination() {
         assert_eq!(verdicts(&reports, check), ["good"], "{check}: {reports:?}");
     }
 
-    // What cannot be opened is one fault of many checks.
+    // A back end that cannot be opened is one fault among many checks.
     bytes[..4096].fill(0xff);
     fs::write(&file, &bytes).unwrap();
     fs::write(file.with_file_name("queue.db"), "no database, either").unwrap();

@@ -38,9 +38,8 @@ impl Prompt {
         {
             complain(&format!("the history {} cannot be read: {error}", file.display()));
         }
-        // The editor replaces the handler of Ctrl-C while it reads a line, and puts back what was there before. That
-        // must not be the default, which ends the program: the first signal handler of this kind that tokio installs
-        // stays.
+        // The editor replaces the handler of Ctrl-C while it reads a line, and restores the previous one. That must not
+        // be the default, which ends the program, so tokio's handler is installed first; it stays installed.
         drop(signal(SignalKind::interrupt())?);
         let (asks, asked) = blocking::channel();
         let (sender, lines) = mpsc::unbounded_channel();

@@ -39,7 +39,7 @@ pub enum CutoutError {
     /// It is a draft without a finished picture.
     #[error("the draft has no finished picture")]
     Unfinished,
-    /// There is no photo of it, or no longer.
+    /// It has no photo, or its photo was deleted.
     #[error("there is no photo of the item")]
     NoPhoto,
     /// The picture could not be created or stored.

@@ -212,7 +212,7 @@ pub struct Choice<'a> {
     pub spared: &'a [usize],
     /// Indices of pieces that are already packed, and preferred.
     pub packed: &'a [usize],
-    /// Indices of pieces that earlier days of the plan wear.
+    /// Indices of pieces planned for earlier days.
     pub planned: &'a [usize],
 }
 

@@ -183,12 +183,12 @@ pub(super) fn harmony(one: &Garment, other: &Garment) -> i32 {
     }
 }
 
-/// What a piece is to an outfit, apart from how well it fits.
+/// Role of a piece in an outfit, apart from how well it matches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Role {
-    /// Whether the outfit is built around it.
+    /// Whether the outfit is built around this piece.
     pub(super) is_anchor: bool,
-    /// Whether an earlier day of the plan wears it, so that it no longer waits for an outing.
+    /// Whether it is planned for an earlier day, so that it is no longer due for an outing.
     pub(super) is_planned: bool,
 }
 

@@ -231,14 +231,14 @@ mod tests {
 
     const KIB: usize = 1024;
     const MIB: usize = 1024 * KIB;
-    /// Large bodies have 48 MiB together, and all but modest ones 56 MiB.
+    /// Large bodies share 48 MiB, and all but small ones share 56 MiB.
     const CAPACITY: usize = 64 * MIB;
 
     fn user(number: usize) -> Caller {
         Caller::User(format!("user-{number}").as_str().into())
     }
 
-    /// A body of a caller that holds so many bytes.
+    /// Creates a caller's body that holds this many bytes.
     fn body(memory: &BodyMemory, caller: &Caller, bytes: usize) -> Charge {
         let charge = memory.charge(caller.clone());
         assert_eq!(charge.try_take(bytes), Ok(true), "{caller:?} takes {bytes}");

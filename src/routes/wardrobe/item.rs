@@ -277,7 +277,7 @@ impl CreateItemRequest {
         self.id.as_deref()
     }
 
-    /// Whether it has no field of an item, apart from an id, which rows of other kinds have too.
+    /// Whether it has no field of an item except an id, which rows of other kinds also have.
     pub fn is_empty(&self) -> bool {
         let Self { id: _, image_url, date_added, wear_count, last_worn_at, wear_events, fields } = self;
         let are_dates_missing = date_added.is_none() && last_worn_at.is_none();

@@ -137,11 +137,11 @@ async fn a_run_is_listed_shown_and_replayed() {
     assert_eq!(EventStream::follow(&ada, &run, 4).await.rest().await, replayed[4..]);
     let path = format!("{RUNS}/{run}/events");
     for after in [6, 99] {
-        // An `EventSource` connects again until it reads this.
+        // An `EventSource` reconnects until it gets this.
         let nothing = ada.get(&format!("{path}?after={after}")).await;
         assert_eq!((nothing.status, nothing.body.len()), (StatusCode::NO_CONTENT, 0), "{after}");
     }
-    // The larger number is the newer one: an `EventSource` connects again with the URL that it was given.
+    // The larger number is the newer one: an `EventSource` reconnects with its original URL.
     for (seen, query, first) in [("3", "", 3), ("3", "?after=1", 3), ("1", "?after=3", 3), ("x", "?after=3", 3)] {
         let resuming = ada.clone().header("last-event-id", seen);
         let path = format!("{path}{query}");

@@ -247,7 +247,7 @@ async fn a_wear_counts_once_per_key() {
         let refused = call(&ada, "log_wear", json!({ "item_id": id, "idempotency_key": key })).await.unwrap_err();
         assert!(refused.contains(said), "{refused}");
     }
-    // A wear with a misnamed argument is none, and its key stays free.
+    // A wear with a misnamed argument does not count, and its key stays free.
     let yesterday = |name: &str| json!({ "item_id": "coat", "idempotency_key": "c", name: "2026-03-01" });
     let refused = call(&ada, "log_wear", yesterday("occurred_at")).await.unwrap_err();
     assert!(refused.contains("unknown field `occurred_at`") && refused.contains("`worn_at`"), "{refused}");

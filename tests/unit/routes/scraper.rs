@@ -192,8 +192,8 @@ struct Known {
     dated: String,
 }
 
-/// Walks the feed with every filter, in both orders and by pages of several sizes, and compares with a look at every
-/// item.
+/// Walks the feed with every filter, in both orders and by pages of several sizes, and compares with a scan of all
+/// items.
 async fn feed_as_a_look_at_every_item_gives_it(store: Arc<dyn DocumentStore>, tags: &[&str], sizes: &[usize]) {
     let app = TestApp::builder().store(store).start();
     let reader = Uuid::new_v4().simple().to_string();

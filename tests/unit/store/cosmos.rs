@@ -243,8 +243,7 @@ async fn setting_up_adds_the_indexes_that_containers_lack_and_keeps_the_others()
     assert!(!store.query(&older).await.unwrap().loose_ties);
 }
 
-/// Each ends where it would with all indexes. Sorted by one key, the service would not say which of the ties come
-/// first.
+/// Each page ends where it would with all indexes. Sorted by one key, the order of ties would be undefined.
 #[tokio::test]
 #[ignore = "needs the emulators: run scripts/test"]
 async fn every_order_is_answered_without_its_composite_index() {

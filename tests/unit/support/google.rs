@@ -152,12 +152,12 @@ impl Google {
         self.shared.set.lock().unwrap()["keys"] = json!([key.jwk]);
     }
 
-    /// Says for how long its keys are good.
+    /// Sets how long its keys may be cached.
     pub fn set_cache_control(&self, value: &str) {
         value.clone_into(&mut self.shared.cache_control.lock().unwrap());
     }
 
-    /// Makes the set of keys so long, in bytes.
+    /// Pads the key set to this size in bytes.
     pub fn pad_to(&self, bytes: usize) {
         let mut set = self.shared.set.lock().unwrap();
         set["padding"] = json!("");

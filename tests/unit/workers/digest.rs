@@ -553,8 +553,8 @@ async fn a_week_that_an_older_version_has_seen_to_is_not_done_again() {
     assert_eq!(run.get("digest"), None, "it is among the digests by now");
 }
 
-/// Digests of `users` while the process is killed: the first kills hit the fan-out, the others the batches. Everybody
-/// gets more clothes in the meantime, so whoever is seen to twice has two digests. Returns how many kills hit the
+/// Digests of `users` while the process is killed: the first kills hit the fan-out, the others the batches. Everybody's
+/// wardrobe grows in the meantime, so a user who is processed twice has two digests. Returns how many kills hit the
 /// fan-out.
 async fn survive(users: usize, kills: usize) -> usize {
     let directory = TempDir::new().unwrap();

@@ -107,7 +107,7 @@ async fn files(caller: &Caller, job: &str) -> Vec<String> {
     files["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A number of a report's table.
+/// Returns a count from a report's table.
 fn count(report: &str, what: &str) -> u64 {
     let row = report.lines().find_map(|line| line.strip_prefix(&format!("| {what} | ")));
     row.unwrap_or_else(|| panic!("{what}: {report}")).trim_end_matches(" |").parse().unwrap()
@@ -293,9 +293,9 @@ async fn a_source_that_is_down_makes_its_job_fail_in_plain_words() {
 /// The offline model, which cannot read some articles.
 struct Choosy {
     inner: OfflineModel,
-    /// Part of a prompt that it fails at.
+    /// Part of a prompt for which it fails.
     fails_at: &'static str,
-    /// Part of a prompt that it has no sensible answer to.
+    /// Part of a prompt for which its answer is unusable.
     confused_by: &'static str,
 }
 
@@ -412,7 +412,7 @@ async fn a_digest_that_is_not_forced_is_made_when_something_has_changed() {
     }
 }
 
-/// The digest was made, and the worker died before it could say so.
+/// The digest was created, and the worker died before recording it.
 #[tokio::test]
 async fn a_digest_is_not_made_a_second_time_because_its_note_was_lost() {
     let web = internet().await;

@@ -235,7 +235,7 @@ async fn failed_work_is_tried_again_and_then_written_down() {
 #[tokio::test]
 async fn how_the_last_run_ended_stays_known_while_the_next_one_goes_on() {
     let mut service = Service::in_memory();
-    // What fails stays under way until its next try, which is far away.
+    // A failed run stays in progress until its next attempt, which is far away.
     service.options.retry_pause = Duration::from_secs(24 * 60 * 60);
     service.start_process();
     service.until_completed(FIRST_DUE).await;

@@ -155,7 +155,7 @@ const MAX_QUERY: usize = 500;
 const MAX_COMPLAINT: usize = 300;
 
 /// Parses a tool's arguments. For a tool without arguments, models write nothing or `null`. Argument types deny unknown
-/// fields, so the model learns that an argument is misnamed, and the names of those that there are.
+/// fields, so the error tells the model the misnamed argument and the valid names.
 fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> {
     let text = match arguments.trim() {
         "" | "null" => "{}",
@@ -164,7 +164,7 @@ fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> 
     serde_json::from_str(text).map_err(|error| ToolError::BadArguments(cut(&error.to_string(), MAX_COMPLAINT)))
 }
 
-/// Arguments of a tool that needs none.
+/// Arguments of a tool without arguments.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoArguments {}

@@ -16,7 +16,7 @@ use crate::model::vocabulary;
 
 /// Most pieces that a plan must not repeat.
 const MOST_UNLIKE: usize = 30;
-/// Days of a week at the office.
+/// Days of an office week.
 const WORKING_WEEK: usize = 5;
 /// Prefix of a plan's weather without a forecast for the day.
 const NO_FORECAST: &str = "no forecast: ";
@@ -92,7 +92,7 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
         }
     }
     let mut plan: OutfitPlan = turn.read("plan_outfits", arguments)?;
-    // A row of days this long has a weekend in it.
+    // More consecutive days than this include a weekend.
     if asked.outfits <= 1 && is_for_office(turn) && plan.outfits.len() > WORKING_WEEK {
         plan.outfits.retain(|outfit| !is_at_weekend(outfit));
     }
