@@ -44,7 +44,7 @@ impl Access {
     /// Returns who may call, as a sentence.
     fn sentence(self) -> &'static str {
         match self {
-            Public => "Public.",
+            Public => "For everyone.",
             User => "For signed-in users and their API tokens.",
             SignedIn => "For signed-in users; API tokens are refused.",
             Admin => "For administrators (`ADMIN_USER_IDS`).",
