@@ -1,7 +1,8 @@
 //! What interrupts the work on a job.
 
+use crate::blob;
+use crate::data;
 use crate::domain::work::Cause;
-use crate::{blob, data};
 
 /// What interrupts the work on a job.
 #[derive(Debug, thiserror::Error)]
