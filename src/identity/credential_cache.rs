@@ -9,7 +9,7 @@ use crate::base::cache::ExpiringCache;
 use crate::base::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 
-/// How long a result is kept.
+/// How long the result of checking a credential is cached.
 const LIFE: Duration = Duration::from_secs(30);
 /// Most cached valid credentials, and most cached refused ones.
 const CAPACITY: usize = 10_000;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{Error, Result, Stopped, WorkError, is_remembered};
 use super::writer::Writer;
 
-/// Where callers queue their work.
+/// Sends jobs to the writer thread.
 pub(super) struct Jobs(mpsc::Sender<Box<dyn Job>>);
 
 /// Receiving end of the queue, for the writer thread.

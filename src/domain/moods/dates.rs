@@ -79,6 +79,7 @@ impl Parts {
     fn take_numbers(&mut self, word: &str) -> Option<()> {
         let word = word.trim_end_matches('.');
         if word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_digit()) {
+            // Numbers that are no date leave its parts empty, and the text then has no date.
             self.year = word[..4].parse().ok();
             self.month = Month::try_from(word[4..6].parse::<u8>().ok()?).ok();
             self.day = word[6..].parse().ok();

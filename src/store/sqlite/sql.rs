@@ -89,7 +89,7 @@ impl Field {
     }
 }
 
-/// What a condition is about.
+/// The table that a condition is for, and the field that the page position bounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject {
     pub(super) container: Container,

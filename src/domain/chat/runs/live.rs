@@ -33,7 +33,7 @@ pub(super) const TAKEN: usize = 64;
 pub struct Live {
     /// The run.
     pub id: RunId,
-    /// Its owner.
+    /// User who owns the run.
     pub user: UserId,
     /// The client's trace id of the turn, repeated in its events.
     pub trace_id: Option<String>,
