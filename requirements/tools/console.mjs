@@ -292,17 +292,17 @@ const journeys = {
   },
   async "export more than two thousand pieces"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
+    const answer = (route) => {
+      const first = Number(new URL(route.request().url()).searchParams.get("continuationToken") ?? 0);
+      const items = Array.from({ length: 100 }, (_, place) => ({ id: `many-${first + place}`, category: "Tops", tags: [], colours: [], wearCount: 0, wearEvents: [], isWishlisted: false }));
+      return route.fulfill({ json: { items, ...(first < 2400 && { nextContinuationToken: String(first + 100) }) } });
+    };
     await aside(page, async (page) => {
-      await page.route("**/api/wardrobe?*", (route) => {
-        const first = Number(new URL(route.request().url()).searchParams.get("continuationToken") ?? 0);
-        const items = Array.from({ length: 100 }, (_, place) => ({ id: `many-${first + place}`, category: "Tops", tags: [], colours: [], wearCount: 0, wearEvents: [], isWishlisted: false }));
-        return route.fulfill({ json: { items, ...(first < 2400 && { nextContinuationToken: String(first + 100) }) } });
-      });
       await open(page, "wardrobe");
       await page.getByText("2500 pieces").waitFor();
       const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Export" }).click()]);
       expect(JSON.parse(await readFile(await file.path(), "utf8")).items.length === 2500, "pieces are left out");
-    });
+    }, { "**/api/wardrobe?*": answer });
   },
   async "import what the command line exported, past the limit of requests"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
@@ -478,10 +478,14 @@ const journeys = {
   },
 };
 
-/** Runs `work` in a separate tab, where error responses, which the browser logs, are allowed. */
-async function aside(page, work) {
+/**
+ * Runs `work` in a separate tab, where error responses, which the browser logs, are allowed. `answers` are handlers of requests by
+ * pattern, in place before the tab loads: the first page that it shows reads the wardrobe, too, and keeps it for the others.
+ */
+async function aside(page, work, answers = {}) {
   const other = await page.context().newPage();
   other.setDefaultTimeout(20_000);
+  for (const [pattern, answer] of Object.entries(answers)) await other.route(pattern, answer);
   await other.goto(base);
   await other.locator("nav a").first().waitFor();
   try {
