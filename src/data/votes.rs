@@ -24,6 +24,7 @@ use super::update::{self, Edit};
 use super::{Error, Result, pages};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
+use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
 use crate::model::vote::{Signal, Vote};
 use crate::store::{self, Container, DocumentStore, ETag, Key, Stored};
@@ -215,9 +216,7 @@ impl Votes {
 }
 
 fn score_of(item: &Map<String, Value>) -> i64 {
-    let score = item.get("scoreSignal");
-    // Scores are whole numbers, but may be written as 3.0.
-    score.and_then(|score| score.as_i64().or_else(|| score.as_f64().map(|score| score as i64))).unwrap_or_default()
+    item.get("scoreSignal").and_then(lenient::whole_of).unwrap_or_default()
 }
 
 fn applied_to(item: &Map<String, Value>) -> Vec<Applied> {

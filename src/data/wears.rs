@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::model::lenient;
 use crate::model::timestamp::Timestamp;
 use crate::store::Key;
 
@@ -9,7 +10,7 @@ use crate::store::Key;
 const MOST_REMEMBERED: usize = 30;
 
 /// Field with the wear events that may not have their own document yet.
-const PENDING_EVENTS: &str = "pendingWearEvents";
+pub const PENDING_EVENTS: &str = "pendingWearEvents";
 /// Field with the clients' ids of the newest wears, oldest first.
 const RECENT_ACTIONS: &str = "recentWearActionIds";
 /// Field with the client's id of the last wear; another service writes and reads it.
@@ -50,9 +51,8 @@ pub(super) fn pending(item: &Map<String, Value>) -> impl Iterator<Item = (String
 
 /// Counts a wear. Wear events that were pending must have been saved.
 pub(super) fn count(item: &mut Map<String, Value>, wear: &NewWear) {
-    let number = item.get("wearCount").and_then(Value::as_f64).unwrap_or_default();
-    // The cast saturates: negative counts become 0.
-    item.insert("wearCount".to_owned(), (number as u32).saturating_add(1).into());
+    let count: u32 = item.get("wearCount").and_then(lenient::whole_of).unwrap_or_default();
+    item.insert("wearCount".to_owned(), count.saturating_add(1).into());
     let last = item.get("lastWornAt").and_then(Value::as_str).and_then(Timestamp::parse);
     if last.is_none_or(|last| last < wear.occurred_at) {
         item.insert("lastWornAt".to_owned(), wear.occurred_at.to_string().into());

@@ -22,10 +22,10 @@ pub struct Conversation {
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
     /// Number of messages in the conversation when it was last summarised.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub summarised_messages: usize,
     /// Messages since the last summary, in all conversations. Absent in summaries of the older service.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_whole", skip_serializing_if = "Option::is_none")]
     pub messages_since: Option<u64>,
     /// The newest chat runs that were counted or summarised, so that none is counted twice.
     #[serde(default, deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]

@@ -68,7 +68,7 @@ pub struct DeadLetter {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub reason: String,
     /// Number of deliveries.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_whole", skip_serializing_if = "Option::is_none")]
     pub dequeue_count: Option<u32>,
     /// When the message was sent back to its queue.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]

@@ -107,10 +107,10 @@ pub struct Digest {
     #[serde(default, deserialize_with = "lenient::list")]
     pub styles_considered: Vec<String>,
     /// Number of owned items.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub total_items: u64,
     /// Number of owned items that were ever worn.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub items_with_wear_history: u64,
     /// `temperate`, `tropical`, `continental`, `arid` or `polar`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
@@ -134,6 +134,7 @@ pub struct DigestFeedback {
     /// The digest.
     pub digest_id: DigestId,
     /// Index of the idea in the digest.
+    #[serde(deserialize_with = "lenient::whole")]
     pub suggestion_index: u64,
     /// Text of the idea.
     #[serde(default, deserialize_with = "lenient::or_default")]

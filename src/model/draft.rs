@@ -64,7 +64,7 @@ pub struct DraftItem {
     #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "std::ops::Not::not")]
     pub skip_segmentation: bool,
     /// Number of times the photo was queued again because no worker had finished it.
-    #[serde(default, deserialize_with = "lenient::or_default", skip_serializing_if = "is_zero")]
+    #[serde(default, deserialize_with = "lenient::whole", skip_serializing_if = "is_zero")]
     pub draft_attempts: u32,
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     draft_lease_owner: Option<String>,
@@ -198,7 +198,7 @@ pub struct ImageJobMessage {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub raw_image_blob_url: String,
     /// Always 1, as other services write it.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub attempt: u32,
     /// When it was sent.
     #[serde(default, deserialize_with = "lenient::optional")]

@@ -165,6 +165,6 @@ pub struct CachedInsights {
     /// Time after which the entry is ignored.
     pub expires_at: Timestamp,
     /// Seconds until the store deletes the document.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub ttl: u64,
 }

@@ -35,7 +35,7 @@ pub struct ScrapedItem {
     #[serde(default, deserialize_with = "lenient::list")]
     pub tags: Vec<String>,
     /// Sum of user votes.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub score_signal: i64,
     /// Embedding; empty until the next run computes it.
     #[serde(default, deserialize_with = "lenient::numbers", skip_serializing)]
@@ -85,10 +85,10 @@ pub struct FeedItem {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub comment_text: String,
     /// Score at Reddit.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub reddit_score: i64,
     /// Sum of user votes.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub score_signal: i64,
     /// Time of scraping.
     #[serde(default, deserialize_with = "lenient::optional")]
@@ -105,6 +105,14 @@ pub struct FeedItem {
 }
 
 impl FeedItem {
+    /// Returns the kind of source as clients know it; the stored text if it is no known kind.
+    pub fn shown_source_type(&self) -> &str {
+        match SourceType::parse(&self.source_type) {
+            Some(known) => known.shown(),
+            None => &self.source_type,
+        }
+    }
+
     /// Document fields that are read.
     pub const FIELDS: &[&str] = &[
         "id",

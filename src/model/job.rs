@@ -148,16 +148,16 @@ pub struct Job {
     #[serde(flatten)]
     pub lease: Lease,
     /// Number of times that a worker has taken the job.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub attempt: u32,
     /// Number of attempts since the last finished step.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub stalls: u32,
     /// Number of failures since the last finished step.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub failures: u32,
     /// Number of messages sent again since the job was last taken.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub requeues: u32,
     /// The caller's `Idempotency-Key`.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
@@ -175,7 +175,7 @@ pub struct Job {
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub purged_at: Option<Timestamp>,
     /// Seconds after the last write until the store deletes the document.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_whole", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<i64>,
     /// Fields unknown to this service.
     #[serde(flatten)]

@@ -18,6 +18,44 @@ pub fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(dese
     Ok(optional(deserializer)?.unwrap_or_default())
 }
 
+/// A type of whole numbers.
+pub trait Whole: Sized {
+    /// Converts a number; one outside of the type's range becomes its least or largest.
+    fn clamped(number: i128) -> Self;
+}
+
+macro_rules! whole {
+    ($($name:ty)+) => {
+        $(impl Whole for $name {
+            fn clamped(number: i128) -> Self {
+                let least_or_most = if number < 0 { Self::MIN } else { Self::MAX };
+                Self::try_from(number).unwrap_or(least_or_most)
+            }
+        })+
+    };
+}
+
+whole! { u32 u64 usize i64 }
+
+/// Reads a whole number. JavaScript and other services may write it as `3.0`; a fraction is cut off. `None` for
+/// anything but a number.
+pub fn whole_of<T: Whole>(value: &Value) -> Option<T> {
+    let Value::Number(number) = value else { return None };
+    let exact = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    // The cast saturates.
+    exact.or_else(|| number.as_f64().map(|number| number as i128)).map(T::clamped)
+}
+
+/// Reads a count like [`whole_of`]; 0 if it is not a number.
+pub fn whole<'de, D: Deserializer<'de>, T: Whole + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(optional_whole(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a whole number like [`whole_of`]; `None` if it is not a number.
+pub fn optional_whole<'de, D: Deserializer<'de>, T: Whole>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(whole_of(&Value::deserialize(deserializer)?))
+}
+
 /// Reads a list; elements of another shape are skipped, and anything but a list is empty.
 pub fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     match Value::deserialize(deserializer)? {
@@ -111,6 +149,32 @@ impl<'de> Visitor<'de> for LooseVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_is_whole_however_it_is_written() {
+        let read = |text: &str| -> (u32, i64, Option<usize>) {
+            let read = || serde_json::Deserializer::from_str(text);
+            (whole(&mut read()).unwrap(), whole(&mut read()).unwrap(), optional_whole(&mut read()).unwrap())
+        };
+        for (text, expected) in [
+            ("3", (3, 3, Some(3))),
+            ("3.0", (3, 3, Some(3))),
+            ("3.7", (3, 3, Some(3))),
+            ("3e0", (3, 3, Some(3))),
+            ("-2", (0, -2, Some(0))),
+            ("-2.5", (0, -2, Some(0))),
+            ("5000000000", (u32::MAX, 5_000_000_000, Some(5_000_000_000))),
+            ("18446744073709551615", (u32::MAX, i64::MAX, Some(usize::MAX))),
+            ("1e300", (u32::MAX, i64::MAX, Some(usize::MAX))),
+            ("-1e300", (0, i64::MIN, Some(0))),
+            ("null", (0, 0, None)),
+            (r#""3""#, (0, 0, None)),
+            ("true", (0, 0, None)),
+            ("[3]", (0, 0, None)),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn numbers_are_those_of_a_list() {

@@ -43,7 +43,7 @@ pub struct QuizSession {
     #[serde(default, deserialize_with = "lenient::list")]
     pub image_items: Vec<QuizImage>,
     /// Number of answers that the session asks for.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub target_responses: usize,
     /// Answers so far, one per card or picture.
     #[serde(default, deserialize_with = "lenient::list")]

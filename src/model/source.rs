@@ -32,6 +32,14 @@ impl SourceType {
         self.into_str()
     }
 
+    /// Returns the kind as clients know it.
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Reddit => "reddit",
+            Self::BrandSite => "brand",
+        }
+    }
+
     /// Parses a kind; clients write `brand` for a brand's site.
     pub fn parse(word: &str) -> Option<Self> {
         match word {

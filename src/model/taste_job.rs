@@ -55,7 +55,7 @@ pub struct TastePayload {
     #[serde(alias = "imageUrl")]
     pub image_url: String,
     /// Index in the item's gallery; `None` for the main picture.
-    #[serde(alias = "galleryImageIndex", default, deserialize_with = "lenient::optional")]
+    #[serde(alias = "galleryImageIndex", default, deserialize_with = "lenient::optional_whole")]
     pub gallery_image_index: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ pub struct TasteMessage {
     #[serde(rename = "createdAt", default, deserialize_with = "lenient::optional")]
     pub created_at: Option<Timestamp>,
     /// Number of times the job was queued before.
-    #[serde(rename = "retryCount", default, deserialize_with = "lenient::or_default")]
+    #[serde(rename = "retryCount", default, deserialize_with = "lenient::whole")]
     pub retry_count: u32,
 }
 
@@ -109,10 +109,10 @@ pub struct TasteJob {
     /// Picture URL.
     pub image_url: String,
     /// Index in the item's gallery.
-    #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient::optional_whole", skip_serializing_if = "Option::is_none")]
     pub gallery_image_index: Option<u64>,
     /// Number of failed deliveries and repeated requests.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub retry_count: u32,
     /// Time of creation.
     #[serde(default, deserialize_with = "lenient::optional")]
@@ -139,7 +139,7 @@ pub struct TasteJob {
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub tastes: Option<Tastes>,
     /// Number of times the lease expired and the job was queued again.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub requeues: u32,
     /// Fields unknown to this service.
     #[serde(flatten)]

@@ -47,7 +47,7 @@ pub struct Vote {
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
     /// Contribution of the previous vote to the score; 0 if there was none.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub previous: i64,
     /// Identifies this change, so that the item can tell whether it includes it.
     #[serde(default, deserialize_with = "lenient::or_default")]

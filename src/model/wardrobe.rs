@@ -59,7 +59,7 @@ pub struct WardrobeItem {
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub date_added: Option<Timestamp>,
     /// Number of wears.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub wear_count: u32,
     /// When the item was last worn.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]

@@ -345,7 +345,7 @@ fn item_line(item: &FeedItem, is_new: bool) -> Value {
     json!({
         "id": item.id,
         "sourceId": item.source_id,
-        "sourceType": item.source_type,
+        "sourceType": item.shown_source_type(),
         "title": item.title,
         "description": item.description,
         "imageUrl": item.image_url,

@@ -84,6 +84,7 @@ struct ListItemsResponse {
 struct ItemResponse {
     id: ScrapedItemId,
     source_id: String,
+    /// `reddit` or `brand`; the stored text if it is neither.
     source_type: String,
     title: String,
     description: String,
@@ -107,9 +108,9 @@ struct ItemResponse {
 impl ItemResponse {
     fn new(item: FeedItem, pictures: &Pictures) -> Self {
         Self {
+            source_type: item.shown_source_type().to_owned(),
             id: item.id,
             source_id: item.source_id,
-            source_type: item.source_type,
             title: item.title,
             description: item.description,
             image_url: pictures.shown(item.image_url),

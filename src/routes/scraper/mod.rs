@@ -10,9 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::schema::verbatim;
 use crate::data::sources::{ClientClaim, Suggested};
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::jobs::kinds::{self, ScrapeInput};
@@ -74,30 +76,15 @@ pub fn slow_admin() -> OpenApiRouter<AppState> {
 struct SourceResponse {
     id: SourceId,
     name: String,
-    source_type: SourceKind,
+    /// `reddit` or `brand`.
+    #[schema(schema_with = kind_schema)]
+    source_type: &'static str,
     is_global: bool,
     last_scraped_at: Option<Timestamp>,
     config: Value,
     lease_expires_at: Option<Timestamp>,
     subscribed: bool,
     needs_client_ingest: bool,
-}
-
-/// A kind of source, as clients write it.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum SourceKind {
-    Reddit,
-    Brand,
-}
-
-impl From<SourceType> for SourceKind {
-    fn from(source_type: SourceType) -> Self {
-        match source_type {
-            SourceType::Reddit => Self::Reddit,
-            SourceType::BrandSite => Self::Brand,
-        }
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -119,13 +106,18 @@ async fn list_sources(
         needs_client_ingest: source.needs_client_ingest(now),
         id: source.id,
         name: source.name,
-        source_type: source.source_type.into(),
+        source_type: source.source_type.shown(),
         is_global: source.is_global,
         last_scraped_at: source.last_scraped_at,
         config: source.config,
         lease_expires_at: source.lease_expires_at,
     };
     Ok(AppJson(ListSourcesResponse { sources: sources.into_iter().map(wire).collect() }))
+}
+
+/// Describes a kind of source as clients know it.
+fn kind_schema() -> RefOr<Schema> {
+    verbatim(json!({ "type": "string", "enum": SourceType::ALL.map(SourceType::shown) }))
 }
 
 struct SuggestSourceRequest {
@@ -142,7 +134,7 @@ impl Read for SuggestSourceRequest {
         let url = fields.text("url", 0, LONGEST_URL);
         fields.rule("url", || json!({ "format": "uri", "pattern": "^https://" }));
         let source_type = fields.optional_text("source_type", LONGEST_FIELD);
-        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name(), "brand"] }));
+        fields.rule("source_type", || json!({ "enum": [SourceType::BrandSite.name(), SourceType::BrandSite.shown()] }));
         Self { name, url, source_type }
     }
 }

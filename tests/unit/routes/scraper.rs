@@ -62,6 +62,37 @@ async fn walk(caller: &Caller, query: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn kinds_of_sources_and_counts_are_answered_as_clients_know_them() {
+    let app = TestApp::new();
+    for (id, kind, score) in [
+        ("a", json!("brand_site"), json!(4.0)),
+        ("b", json!("brand"), json!(3.7)),
+        ("c", json!("reddit"), json!(2)),
+        ("d", json!("rss"), json!(1e0)),
+        ("e", json!(7), json!(0)),
+    ] {
+        let mut item = item(id, score);
+        item["sourceType"] = kind;
+        item["redditScore"] = json!(12.0);
+        save(&app, item).await;
+    }
+    let ada = app.user("ada").await;
+    let page = ada.get(FEED).await.json();
+    let shown = |item: &Value| json!([item["id"], item["sourceType"], item["scoreSignal"], item["redditScore"]]);
+    let items: Vec<Value> = page["items"].as_array().unwrap().iter().map(shown).collect();
+    let expected = json!([
+        ["a", "brand", 4, 12],
+        ["b", "brand", 3, 12],
+        ["c", "reddit", 2, 12],
+        ["d", "rss", 1, 12],
+        ["e", "", 0, 12],
+    ]);
+    assert_eq!(json!(items), expected);
+    let voted = ada.post(&format!("{FEED}/b/feedback"), json!({"signal": "up"})).await.json();
+    assert_eq!(voted["scoreSignal"], 4);
+}
+
+#[tokio::test]
 async fn an_item_is_shown_without_what_is_internal() {
     let app = TestApp::new();
     save(&app, item("a", json!(3))).await;

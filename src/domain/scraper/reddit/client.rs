@@ -12,9 +12,10 @@ use url::Url;
 
 use super::{
     Candidate, RedditConfig, Shown, Voice, candidate, data, is_listing, is_removed, is_same_post, join, listing,
-    post_path, whole,
+    post_path,
 };
 use crate::domain::scraper::polite::HostThrottle;
+use crate::model::lenient;
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
 use crate::net::read_at_most;
 
@@ -82,7 +83,7 @@ impl RedditError {
 
     /// Classifies an error body with status 200: `{"message": "Too Many Requests", "error": 429}`.
     fn of_body(answer: &Value) -> Self {
-        let status = whole(&answer["error"]).and_then(|code| u16::try_from(code).ok());
+        let status = lenient::whole_of::<i64>(&answer["error"]).and_then(|code| u16::try_from(code).ok());
         match status.and_then(|code| StatusCode::from_u16(code).ok()) {
             Some(status) if !status.is_success() => Self::of_status(status),
             Some(_) | None => Self::NotAListing,

@@ -166,7 +166,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
     let parent = &post["crosspost_parent_list"][0];
     let is_gone = is_removed(post) || is_removed(parent);
     let is_adult = is_true(&post["over_18"]) || is_true(&parent["over_18"]);
-    let score = whole(&post["score"]).unwrap_or_default();
+    let score = lenient::whole_of(&post["score"]).unwrap_or_default();
     // Posts submitted by a client may have few votes.
     let is_unliked = voice == Voice::Listing && score < config.min_score;
     if is_gone || is_adult || is_unliked {
@@ -268,11 +268,6 @@ fn is_removed(post: &Value) -> bool {
 
 fn is_true(value: &Value) -> bool {
     value.as_bool() == Some(true)
-}
-
-/// Parses an integer, which Reddit may write as `120.0`.
-fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_f64().map(|number| number as i64))
 }
 
 fn created_at(post: &Value) -> Option<Timestamp> {

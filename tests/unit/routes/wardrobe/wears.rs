@@ -9,7 +9,7 @@ use axum::http::Method;
 use futures::future::join_all;
 use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, Key};
+use pluckit::store::{Container, Key, Query};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
@@ -33,6 +33,31 @@ async fn wear(caller: &Caller, body: Value) -> Answer {
 async fn stored(app: &TestApp) -> Value {
     let key = Key::new(Container::Wardrobe, "ada", "coat");
     app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_count_with_a_fraction_is_the_same_everywhere() {
+    let app = TestApp::new();
+    for (stored, count) in [(json!(3.0), 3), (json!(3.7), 3), (json!(-1.5), 0), (json!("3"), 0)] {
+        app.save(Container::Wardrobe, "ada", json!({"id": "coat", "userId": "ada", "wearCount": stored})).await;
+        let ada = app.user("ada").await;
+        assert_eq!(ada.get("/api/wardrobe/coat").await.json()["wearCount"], count, "{stored}");
+        assert_eq!(ada.get("/api/wardrobe").await.json()["items"][0]["wearCount"], count, "{stored}");
+        assert_eq!(ada.get(HISTORY).await.json()["summary"]["legacyUntrackedCount"], count, "{stored}");
+        let vault = ada.get("/api/insights/vault").await.json();
+        assert!(vault["cpwIntel"].as_array().is_some_and(|list| list.len() == 1), "{vault}");
+        assert_eq!(
+            wear(&ada, json!({"clientEventId": stored.to_string()})).await.json()["wearCount"],
+            count + 1,
+            "{stored}"
+        );
+        let key = |id: String| Key::new(Container::WearEvents, "ada", id);
+        let events = app.state.data.store.query(&Query::partition(Container::WearEvents, "ada")).await.unwrap();
+        for event in events.documents {
+            let id = event.parse::<Value>().unwrap()["id"].as_str().unwrap().to_owned();
+            app.state.data.store.delete(&key(id), None).await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
