@@ -107,6 +107,42 @@ async fn a_request_whose_process_died_is_done_again_after_seconds() {
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, "true"));
 }
 
+/// An item of nearly a megabyte, more than half of it in its answer.
+fn large_item(category: &str) -> Value {
+    let tags: Vec<String> = (0..200).map(|number| format!("{number:03}{}", "😀".repeat(197))).collect();
+    json!({ "category": category, "tags": tags, "careInfo": tags, "aestheticTags": tags })
+}
+
+#[tokio::test]
+async fn a_long_answer_is_repeated_as_well() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await.header("idempotency-key", "large");
+    let first = ada.post("/api/wardrobe", large_item("Tops")).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    assert!(first.body.len() > 470_000);
+    let again = ada.post("/api/wardrobe", large_item("Tops")).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    assert_eq!((again.header("idempotency-replayed"), again.header("location")), ("true", first.header("location")));
+}
+
+#[tokio::test]
+async fn an_answer_too_long_to_be_kept_is_given_whole_and_what_it_did_is_done_once() {
+    let app = TestApp::new();
+    let notes = "\"\n".repeat(500_000);
+    let coat = json!({ "id": "coat", "userId": "ada", "notes": notes });
+    for (number, document) in
+        [coat, json!({ "id": "coat", "userId": "ada", "notes": "é".repeat(900_000) })].iter().enumerate()
+    {
+        app.save(Container::Wardrobe, "ada", document.clone()).await;
+        let ada = app.user("ada").await.header("idempotency-key", &format!("wear-{number}"));
+        for _ in 0..2 {
+            let answer = ada.send(Method::PATCH, "/api/wardrobe/coat/wear", None, r#"{"clientEventId":" "}"#).await;
+            assert_eq!((answer.status, answer.header("idempotency-replayed")), (StatusCode::OK, ""));
+            assert_eq!((&answer.json()["notes"], &answer.json()["wearCount"]), (&document["notes"], &json!(1)));
+        }
+    }
+}
+
 /// How many documents of the user there are in each container that requests add to.
 async fn added(app: &TestApp, user: &str) -> Vec<u64> {
     let containers = [Container::Wardrobe, Container::Collections, Container::StylingActivity, Container::WearEvents];

@@ -3,10 +3,11 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of the request; a
 //! different request under the same key is an error (422). While the first is in progress, and for some seconds after
-//! its process dies, others get 409. A 5xx answer is not kept, and the next attempt executes the request again. All
-//! attempts create their document under the same id ([`NewId`]), so a retry never creates a second one. Background work
-//! is a job, which stores its key itself.
+//! its process dies, others get 409. A 5xx answer and one of more than [`LONGEST_ANSWER`] are not kept, and the next
+//! attempt executes the request again. All attempts create their document under the same id ([`NewId`]), so a retry never
+//! creates a second one. Background work is a job, which stores its key itself.
 
+use std::future::ready;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,7 +16,8 @@ use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, Limited};
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tracing::warn;
 
@@ -28,11 +30,12 @@ use crate::http::extract::{IDEMPOTENCY_KEY, idempotency_key, prefers_async, read
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::UserId;
 use crate::state::AppState;
+use crate::store::MAX_DOCUMENT_BYTES;
 
 /// Header that marks a repeated answer.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Largest answer that is kept, in bytes.
-const LONGEST_ANSWER: usize = 256 * 1024;
+/// Largest answer that is kept, in bytes of its JSON text: a record is a document.
+const LONGEST_ANSWER: usize = MAX_DOCUMENT_BYTES * 3 / 4;
 /// `Retry-After` while the first request is in progress.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 const UNDER_WAY: ApiError =
@@ -102,36 +105,63 @@ async fn answer_once(
     }
     let answered = held.keep(async {
         let (parts, body) = next.run(Request::from_parts(parts, Body::from(body))).await.into_parts();
-        (parts, Limited::new(body, LONGEST_ANSWER).collect().await)
+        (parts, read_answer(body).await)
     });
     // Another process took over, or may have while the store was unavailable.
     let (parts, body) = answered.await.map_err(|_| UNDER_WAY)?;
-    let body = match body {
-        Ok(body) => body.to_bytes(),
+    let (text, body) = match body {
+        Ok(ReadAnswer::Whole(bytes)) => (Some(String::from_utf8_lossy(&bytes).into_owned()), Body::from(bytes)),
+        Ok(ReadAnswer::TooLong(body)) => (None, body),
         Err(error) => {
-            warn!(error = %Chain(&*error), "answer too long to be kept");
-            return Err(ApiError::internal(TooLong));
+            if let Err(error) = held.release().await {
+                warn!(error = %Chain(&error), "Idempotency-Key not released");
+            }
+            return Err(ApiError::internal(error));
         }
     };
-    let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let answer = Answer {
-        status: parts.status.as_u16(),
-        content_type: text(CONTENT_TYPE),
-        location: text(LOCATION),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    };
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     // Failed and temporarily refused requests may be retried with the same key.
     let may_change = parts.status.is_server_error() || parts.status == StatusCode::TOO_MANY_REQUESTS;
-    let noted = held.finish(|record| record.answer = (!may_change).then(|| answer.clone())).await;
+    let answer = text.filter(|text| !may_change && json_length(text) <= LONGEST_ANSWER).map(|body| Answer {
+        status: parts.status.as_u16(),
+        content_type: header(CONTENT_TYPE),
+        location: header(LOCATION),
+        body,
+    });
+    let noted = held.finish(|record| record.answer = answer.clone()).await;
     if let Err(error) = noted {
         warn!(error = %Chain(&error), "answer not kept for its Idempotency-Key");
     }
-    Ok(Response::from_parts(parts, Body::from(body)))
+    Ok(Response::from_parts(parts, body))
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the answer is longer than {LONGEST_ANSWER} bytes")]
-struct TooLong;
+/// An answer, read to be kept.
+enum ReadAnswer {
+    Whole(Bytes),
+    /// It is too long to be kept; the body is complete.
+    TooLong(Body),
+}
+
+/// Reads an answer up to [`LONGEST_ANSWER`].
+async fn read_answer(body: Body) -> Result<ReadAnswer, axum::Error> {
+    let mut rest = body.into_data_stream();
+    let mut read = BytesMut::new();
+    while let Some(bytes) = rest.try_next().await? {
+        read.extend_from_slice(&bytes);
+        if read.len() > LONGEST_ANSWER {
+            let begin = stream::once(ready(Ok(read.freeze())));
+            return Ok(ReadAnswer::TooLong(Body::from_stream(begin.chain(rest))));
+        }
+    }
+    Ok(ReadAnswer::Whole(read.freeze()))
+}
+
+/// Returns the length of a text within a JSON document, where some characters are escaped.
+fn json_length(text: &str) -> usize {
+    let escapes = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    let controls = text.bytes().filter(|byte| *byte < 0x20).count();
+    text.len() + escapes + 5 * controls
+}
 
 fn replay(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

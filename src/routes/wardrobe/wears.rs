@@ -37,7 +37,8 @@ pub(super) async fn log_wear(
     body: Option<TextJson<Option<NewWearFields>>>,
 ) -> Result<AppJson<ItemResponse>, ApiError> {
     let mut fields = body.and_then(|TextJson(body)| body).unwrap_or_default();
-    if new_id.may_exist() && fields.client_event_id.is_none() {
+    let is_named = fields.client_event_id.as_ref().is_some_and(|id| !id.trim().is_empty());
+    if new_id.may_exist() && !is_named {
         fields.client_event_id = Some(new_id.id().simple().to_string());
     }
     let item = match wears::log(&app.data, &user, &id, fields, app.clock.now()).await? {
