@@ -230,7 +230,7 @@ struct AddFeedbackResponse {
 #[utoipa::path(post, path = "/api/digest/feedback", operation_id = "add_digest_feedback", request_body(content = AddFeedbackRequest, example = json!({"digestId": "demo-digest", "suggestionIndex": 0, "signal": "up"})), responses(
     (status = 200, body = AddFeedbackResponse),
     (status = 400, description = "The signal is not `up` or `down`."),
-    (status = 404, description = "Digest not found.")
+    (status = 404, description = "There is no such digest, or it has no such suggestion.")
 ))]
 async fn add_feedback(
     State(app): State<AppState>,
@@ -244,10 +244,11 @@ async fn add_feedback(
         return Err(NO_DIGEST);
     }
     let index = usize::try_from(suggestion_index).unwrap_or_default();
+    let idea = digest.suggestions.into_iter().nth(index).ok_or(ApiError::NotFound("Suggestion not found."))?;
     let mut description: String = suggestion_description.trim().chars().take(LONGEST_DESCRIPTION).collect();
     if description.is_empty() {
         // The next digest learns from the description, so a vote without one would be lost.
-        description = digest.suggestions.into_iter().nth(index).map(|idea| idea.item).unwrap_or_default();
+        description = idea.item;
     }
     let suggestion_index = index as u64;
     let feedback = DigestFeedback {

@@ -422,9 +422,11 @@ async fn there_is_one_thumb_for_each_idea() {
     assert_eq!(list("d2").await, json!({"feedback": [{"suggestionIndex": 1, "signal": "up"}]}));
 }
 
-/// A digest that was made a month ago.
+/// A digest of a hundred ideas that was made a month ago.
 async fn made(app: &TestApp, user: &str, id: &str) {
-    let digest = json!({"id": id, "userId": user, "generatedAt": "2026-02-02T09:00:00Z", "suggestions": []});
+    let ideas: Vec<Value> =
+        (0..100).map(|number| json!({"item": format!("Idea {number}"), "rationale": "x"})).collect();
+    let digest = json!({"id": id, "userId": user, "generatedAt": "2026-02-02T09:00:00Z", "suggestions": ideas});
     app.save(Container::Digests, user, digest).await;
 }
 
@@ -444,6 +446,27 @@ async fn thumbs_are_for_digests_of_the_caller() {
     let kept: Vec<Value> = page.documents.iter().map(|stored| stored.parse().unwrap()).collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0]["suggestionDescription"], "é".repeat(1_000));
+}
+
+#[tokio::test]
+async fn thumbs_are_for_ideas_that_the_digest_has() {
+    let app = TestApp::new();
+    let ideas = json!([{"item": "Belt", "rationale": "x"}, {"item": "Hat", "reason": "y"}, 7]);
+    let digest = json!({"id": "d", "userId": "ada", "generatedAt": "2026-02-02T09:00:00Z", "suggestions": ideas});
+    app.save(Container::Digests, "ada", digest).await;
+    let ada = app.user("ada").await;
+    for (index, expected) in [(0, 200), (1, 200), (2, 404), (99, 404)] {
+        for words in ["", "x"] {
+            let thumb =
+                json!({"digestId": "d", "suggestionIndex": index, "suggestionDescription": words, "signal": "up"});
+            let answer = ada.post("/api/digest/feedback", thumb).await;
+            assert_eq!(answer.code(), expected, "{index} {words}");
+            if expected == 404 {
+                assert_eq!(answer.json(), refusal("Suggestion not found."));
+            }
+        }
+    }
+    assert_eq!(ada.get("/api/digest/feedback?digestId=d").await.json()["feedback"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
