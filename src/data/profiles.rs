@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::update::{self, Edit};
 use super::{Result, pages};
 use crate::model::ids::UserId;
-use crate::model::profile::UserProfile;
+use crate::model::profile::{BOUNDS, UserProfile};
 use crate::store::{self, Container, DocumentStore, ETag, Key, Query};
 
 /// Field with the hash of the owned items at the latest digest.
@@ -86,18 +86,18 @@ impl Profiles {
 
     /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared
     /// or gets its default. All other fields are kept, but another city clears the climate that was found for the old
-    /// one. Returns `false`, without a change, if `admits` rejects the stored version.
-    pub async fn replace_fields(
+    /// one. Nothing changes if `check` rejects it for the stored profile and its version; the result is that of `check`.
+    pub async fn replace_fields<E>(
         &self,
         user: &UserId,
         fields: &Map<String, Value>,
-        admits: impl Fn(Option<&ETag>) -> bool,
-    ) -> Result<bool> {
+        check: impl Fn(&Map<String, Value>, Option<&ETag>) -> std::result::Result<(), E>,
+    ) -> Result<std::result::Result<(), E>> {
         let edit = |found: Option<Map<String, Value>>, version: Option<&ETag>| {
-            if !admits(version) {
-                return Edit::Keep(false);
-            }
             let mut profile = found.unwrap_or_default();
+            if let Err(rejected) = check(&profile, version) {
+                return Edit::Keep(Err(rejected));
+            }
             let old_city = profile.get("locationCity").filter(|city| !city.is_null()).cloned();
             let defaults = new_profile(user);
             for name in OWN_FIELDS {
@@ -111,7 +111,7 @@ impl Profiles {
                 profile.remove("climateZone");
             }
             profile.insert("id".to_owned(), user.as_str().into());
-            Edit::Save(profile, true)
+            Edit::Save(profile, Ok(()))
         };
         update::update_versioned(update::ATTEMPTS, &*self.0, &Self::key(user), edit).await
     }
@@ -153,8 +153,8 @@ impl Profiles {
         .await
     }
 
-    /// Adds missing styles and brands to the user's profile, creating one if needed; returns whether anything changed.
-    /// Other fields are kept.
+    /// Adds missing styles and brands to the user's profile, creating one if needed, as far as its [bounds](BOUNDS)
+    /// allow; returns whether anything changed. Other fields are kept.
     ///
     /// # Errors
     /// Like [`update::update_within`] with `attempts`.
@@ -197,8 +197,8 @@ fn new_profile(user: &UserId) -> Map<String, Value> {
     profile
 }
 
-/// Appends the words that the list lacks, ignoring case; returns whether there were any. A text in place of the list
-/// becomes its first element.
+/// Appends the words that the list lacks, ignoring case, until it is full; returns whether there were any. Words that are
+/// too long are left out. A text in place of the list becomes its first element.
 fn add_missing(profile: &mut Map<String, Value>, field: &str, words: &[String]) -> bool {
     let mut list = match profile.get(field) {
         Some(Value::Array(list)) => list.clone(),
@@ -209,8 +209,11 @@ fn add_missing(profile: &mut Map<String, Value>, field: &str, words: &[String]) 
     for word in words {
         let word = word.trim();
         let folded = word.to_lowercase();
+        if list.len() >= BOUNDS.entries {
+            break;
+        }
         let is_there = list.iter().filter_map(Value::as_str).any(|known| known.trim().to_lowercase() == folded);
-        if !word.is_empty() && !is_there {
+        if !word.is_empty() && !is_there && word.chars().count() <= BOUNDS.entry {
             list.push(word.into());
         }
     }
@@ -238,6 +241,18 @@ mod tests {
         assert!(grown);
         assert_eq!(after, json!({"stylePreferences": ["Minimal", 7, "denim", "boxy"], "x": {"y": null}}));
         assert_eq!(merge(after.clone(), &["boxy", "minimal"]), (false, after));
+    }
+
+    #[test]
+    fn a_list_takes_words_until_it_is_full() {
+        let (short, long) = ("é".repeat(100), "é".repeat(101));
+        assert_eq!(merge(json!({}), &[&long, &short]), (true, json!({ "stylePreferences": [short] })));
+        let words: Vec<String> = (0..99).map(|number| format!("word {number}")).collect();
+        let (grown, after) = merge(json!({ "stylePreferences": words }), &["boxy", "word 5", "denim", "linen"]);
+        let after: Vec<String> = serde_json::from_value(after["stylePreferences"].clone()).unwrap();
+        assert_eq!((grown, after.len(), after[99].as_str()), (true, 100, "boxy"));
+        let full = json!({ "stylePreferences": vec!["a"; 120] });
+        assert_eq!(merge(full.clone(), &["b"]), (false, full));
     }
 
     #[test]

@@ -59,13 +59,13 @@ pub const OWN_FIELDS: [&str; 13] = [
 
 /// Outcome of [`Wardrobe::replace_fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replaced {
+pub enum Replaced<E> {
     /// The fields are saved.
     Saved,
     /// There is no such item.
     Missing,
-    /// The stored version was rejected.
-    Stale,
+    /// The check failed, for this reason.
+    Rejected(E),
 }
 
 /// Outcome of [`Wardrobe::add_wear`].
@@ -319,20 +319,20 @@ impl Wardrobe {
 
     /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`;
     /// a missing one is cleared. All other fields are kept, so a client's outdated copy does not undo wears. An item
-    /// without a picture gets `picture`.
-    pub async fn replace_fields(
+    /// without a picture gets `picture`. Nothing changes if `check` rejects it for the stored item and its version.
+    pub async fn replace_fields<E>(
         &self,
         user: &UserId,
         item: &ItemId,
         names: &[&str],
         fields: &Map<String, Value>,
         picture: Option<&str>,
-        admits: impl Fn(Option<&ETag>) -> bool,
-    ) -> Result<Replaced> {
+        check: impl Fn(&Map<String, Value>, Option<&ETag>) -> std::result::Result<(), E>,
+    ) -> Result<Replaced<E>> {
         let edit = |found: Option<Map<String, Value>>, version: Option<&ETag>| {
             let Some(mut item) = found else { return Edit::Keep(Replaced::Missing) };
-            if !admits(version) {
-                return Edit::Keep(Replaced::Stale);
+            if let Err(rejected) = check(&item, version) {
+                return Edit::Keep(Replaced::Rejected(rejected));
             }
             for name in names {
                 match fields.get(*name) {

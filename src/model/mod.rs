@@ -5,6 +5,7 @@
 pub mod api_token;
 pub mod audit;
 pub mod ban;
+pub mod bounds;
 pub mod buy_link;
 pub mod chat_run;
 pub mod collection;

@@ -4,9 +4,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::bounds::Bounds;
 use super::ids::UserId;
 use super::lenient;
 use crate::base::text::{cut, cut_each};
+
+/// Bounds of a profile: of its city, and of its lists.
+pub const BOUNDS: Bounds = Bounds { text: 200, entries: 100, entry: 100 };
 
 /// Most words of a list in [`ProfileFacts`].
 const MOST_WORDS: usize = 30;

@@ -15,19 +15,14 @@ use crate::http::extract::AppJson;
 use crate::http::extract::text::{BODY_REQUIRED, TextJson};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfMatch, IfMatchHeader, STALE_VERSION, version_tag};
+use crate::model::bounds::Excess;
 use crate::model::ids::UserId;
 use crate::model::numbers::{Number, decimal};
-use crate::model::profile::UserProfile;
+use crate::model::profile::{BOUNDS, UserProfile};
 use crate::state::AppState;
 
 /// Largest measurement, in its unit.
 const LARGEST_MEASUREMENT: f64 = 1000.0;
-/// Most entries of a list.
-const MOST_ENTRIES: usize = 100;
-/// Longest entry of a list, in characters.
-const LONGEST_ENTRY: usize = 100;
-/// Longest name of a city, in characters.
-const LONGEST_CITY: usize = 200;
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
@@ -133,41 +128,55 @@ struct UpdateProfileRequest {
 }
 
 impl UpdateProfileRequest {
-    /// Checks the bounds and returns the fields as they are stored.
+    /// Returns the fields as they are stored.
     fn fields(mut self) -> Result<Map<String, Value>, ApiError> {
-        for measurement in [self.height_cm, self.weight_kg, self.chest_cm, self.waist_cm, self.hips_cm, self.inseam_cm]
-            .iter()
-            .flatten()
-        {
-            let number = f64::try_from(measurement.0).unwrap_or_default();
-            if number <= 0.0 || number > LARGEST_MEASUREMENT {
-                return Err(ApiError::BadRequest("A measurement must be above 0 and at most 1000."));
-            }
-        }
-        for list in [&self.style_preferences, &self.favorite_brands, &self.preferred_colours].into_iter().flatten() {
-            if list.len() > MOST_ENTRIES || list.iter().any(|entry| entry.chars().count() > LONGEST_ENTRY) {
-                return Err(ApiError::BadRequest("A list may have at most 100 entries of at most 100 characters."));
-            }
-        }
         self.location_city = self.location_city.filter(|city| !city.trim().is_empty());
-        if self.location_city.as_ref().is_some_and(|city| city.chars().count() > LONGEST_CITY) {
-            return Err(ApiError::BadRequest("locationCity may have at most 200 characters."));
-        }
-        let is_code = |code: &String| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-        if !self.currency_code.as_ref().is_none_or(is_code) {
-            return Err(ApiError::BadRequest("currencyCode must be three capital letters."));
-        }
-        if let Some(system) = &mut self.preferred_size_system {
+        if let Some(system) = self.preferred_size_system.as_mut().filter(|system| is_size_system(system)) {
             system.make_ascii_uppercase();
-            if !matches!(system.as_str(), "US" | "EU" | "UK") {
-                return Err(ApiError::BadRequest("preferredSizeSystem must be US, EU or UK."));
-            }
         }
         match serde_json::to_value(self).map_err(ApiError::internal)? {
             Value::Object(fields) => Ok(fields),
             _ => Ok(Map::new()),
         }
     }
+}
+
+/// Checks the bounds of fields that replace those of a stored profile. A value that the profile has already is not
+/// refused: an import or another service may have written it, and clients send back what they read.
+fn check(fields: &Map<String, Value>, stored: &Map<String, Value>) -> Result<(), ApiError> {
+    for (name, value) in fields {
+        let known = stored.get(name);
+        let is_number = value.as_f64().is_some_and(|number| known.and_then(Value::as_f64) == Some(number));
+        if is_number || known == Some(value) {
+            continue;
+        }
+        let fault = match (name.as_str(), value) {
+            ("currencyCode", Value::String(code)) if !is_currency(code) => {
+                "currencyCode must be three capital letters."
+            }
+            ("preferredSizeSystem", Value::String(system)) if !is_size_system(system) => {
+                "preferredSizeSystem must be US, EU or UK."
+            }
+            (_, Value::Number(number)) if !number.as_f64().is_some_and(|it| it > 0.0 && it <= LARGEST_MEASUREMENT) => {
+                "A measurement must be above 0 and at most 1000."
+            }
+            _ => match BOUNDS.exceeded(value, known) {
+                None => continue,
+                Some(Excess::Text) => "locationCity may have at most 200 characters.",
+                Some(Excess::List) => "A list may have at most 100 entries of at most 100 characters.",
+            },
+        };
+        return Err(ApiError::BadRequest(fault));
+    }
+    Ok(())
+}
+
+fn is_currency(code: &str) -> bool {
+    code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+fn is_size_system(system: &str) -> bool {
+    ["US", "EU", "UK"].into_iter().any(|known| known.eq_ignore_ascii_case(system))
 }
 
 /// Replaces the user's own fields of the profile. An absent or null field is cleared or gets its default; all other
@@ -182,6 +191,9 @@ async fn update_profile(
     TextJson(body): TextJson<Option<UpdateProfileRequest>>,
 ) -> Result<StatusCode, ApiError> {
     let fields = body.ok_or(BODY_REQUIRED)?.fields()?;
-    let is_saved = app.data.profiles.replace_fields(&user, &fields, |version| if_match.admits(version)).await?;
-    if is_saved { Ok(StatusCode::NO_CONTENT) } else { Err(STALE_VERSION) }
+    let check = |stored: &Map<String, Value>, version: Option<&_>| {
+        if if_match.admits(version) { check(&fields, stored) } else { Err(STALE_VERSION) }
+    };
+    app.data.profiles.replace_fields(&user, &fields, check).await??;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Options, canonical};
 use crate::base::hash::sha256_hex;
+use crate::data::wears::PENDING_EVENTS;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, Key};
 
@@ -40,7 +41,27 @@ enum Shape {
     Wears,
     /// Any value; written by another service.
     Any,
+    /// Some form of what people write. Documents may have any `kept` value, since the API stores it as its client wrote
+    /// it; a table, which people fill in, must have a `written` one, so that a misread cell is noticed.
+    Own {
+        kept: &'static Shape,
+        written: &'static Shape,
+    },
 }
+
+/// How strictly rows are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Documents: what the API stores is accepted.
+    Documents,
+    /// A table, filled in by people.
+    Table,
+}
+
+const AMOUNT: Shape = Shape::Own { kept: &Shape::Number, written: &Shape::Amount };
+const DATE: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Moment };
+const HEX: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Hex };
+const CURRENCY: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Currency };
 
 type Field = (&'static str, Shape);
 
@@ -57,7 +78,7 @@ const WARDROBE: &[Field] = &[
     ("lastWornAt", Shape::Moment),
     ("wearEvents", Shape::Wears),
     ("estimatedMarketValue", Shape::Price),
-    ("purchaseDate", Shape::Moment),
+    ("purchaseDate", DATE),
     ("careInfo", Shape::List(&Shape::Text)),
     ("condition", Shape::OneOf(&["New", "Excellent", "Good", "Fair"])),
     ("size", Shape::Object(SIZE)),
@@ -94,18 +115,12 @@ const WEAR_EVENT: &[Field] = &[
     ("weatherSnapshot", Shape::Object(WEATHER)),
 ];
 
-const SIZE: &[Field] = &[
-    ("letter", Shape::Text),
-    ("waist", Shape::Amount),
-    ("inseam", Shape::Amount),
-    ("shoeSize", Shape::Amount),
-    ("system", Shape::Text),
-];
+const SIZE: &[Field] =
+    &[("letter", Shape::Text), ("waist", AMOUNT), ("inseam", AMOUNT), ("shoeSize", AMOUNT), ("system", Shape::Text)];
 
-const PRICE: &[Field] =
-    &[("amount", Shape::Amount), ("originalCurrency", Shape::Currency), ("purchaseDate", Shape::Moment)];
+const PRICE: &[Field] = &[("amount", AMOUNT), ("originalCurrency", CURRENCY), ("purchaseDate", DATE)];
 
-const COLOUR: &[Field] = &[("name", Shape::Text), ("hex", Shape::Hex)];
+const COLOUR: &[Field] = &[("name", Shape::Text), ("hex", HEX)];
 
 const WEAR: &[Field] =
     &[("occurredAt", Shape::Moment), ("occasion", Shape::Text), ("weatherSnapshot", Shape::Object(WEATHER))];
@@ -121,16 +136,21 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// Converts a row to a document with kind and id, or describes what is wrong.
-pub(super) fn document(row: Value, options: &Options) -> Result<(Kind, String, Map<String, Value>), String> {
+pub(super) fn document(
+    row: Value,
+    origin: Origin,
+    options: &Options,
+) -> Result<(Kind, String, Map<String, Value>), String> {
     let Value::Object(mut fields) = row else {
         return Err(format!("{} is not an object", quote(&row)));
     };
     fields.retain(|name, _| !OF_THE_STORE.contains(&name.as_str()));
     let kind = kind(&fields, options.kind)?;
-    shapes("", shape_of(kind), &fields)?;
+    shapes("", shape_of(kind), &fields, origin)?;
     settle_user(kind, &mut fields, options)?;
     for (name, shape) in shape_of(kind) {
-        if let (Shape::Moment, Some(Value::String(text))) = (shape, fields.get_mut(*name)) {
+        let is_time = matches!(shape, Shape::Moment | Shape::Own { written: Shape::Moment, .. });
+        if let (true, Some(Value::String(text))) = (is_time, fields.get_mut(*name)) {
             *text = in_utc(text);
         }
     }
@@ -195,6 +215,13 @@ fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -
         }
     }
     fields.insert(names[0].to_owned(), user.into());
+    // Wear events that have no document of their own yet are the user's as well.
+    let pending = fields.get_mut(PENDING_EVENTS).and_then(Value::as_array_mut);
+    for event in pending.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if event.contains_key("userId") {
+            event.insert("userId".to_owned(), user.into());
+        }
+    }
     Ok(())
 }
 
@@ -231,24 +258,30 @@ fn in_utc(text: &str) -> String {
     }
 }
 
-fn shapes(prefix: &str, expected: &[Field], fields: &Map<String, Value>) -> Result<(), String> {
+fn shapes(prefix: &str, expected: &[Field], fields: &Map<String, Value>, origin: Origin) -> Result<(), String> {
     for (name, shape) in expected {
         match fields.get(*name) {
             None | Some(Value::Null) => {}
-            Some(value) => shape.check(&format!("{prefix}{name}"), value)?,
+            Some(value) => shape.check(&format!("{prefix}{name}"), value, origin)?,
         }
     }
     Ok(())
 }
 
 impl Shape {
-    fn check(self, name: &str, value: &Value) -> Result<(), String> {
+    fn check(self, name: &str, value: &Value, origin: Origin) -> Result<(), String> {
         let fits = match self {
+            Self::Own { kept, written } => {
+                let shape = if origin == Origin::Table { written } else { kept };
+                return shape.check(name, value, origin);
+            }
             Self::Any => true,
             Self::Text => value.is_string(),
             Self::Number => value.is_number(),
             Self::Amount => value.as_f64().is_some_and(|number| number >= 0.0),
-            Self::Whole => value.as_u64().is_some_and(|number| u32::try_from(number).is_ok()),
+            Self::Whole => value
+                .as_f64()
+                .is_some_and(|number| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)),
             Self::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)),
             Self::Flag => value.is_boolean(),
             Self::Moment => value.as_str().is_some_and(|text| Timestamp::parse(text).is_some()),
@@ -262,26 +295,26 @@ impl Shape {
             Self::List(element) => {
                 let Some(elements) = value.as_array() else { return Err(self.fault(name, value)) };
                 for (position, value) in elements.iter().enumerate() {
-                    element.check(&format!("{name}[{position}]"), value)?;
+                    element.check(&format!("{name}[{position}]"), value, origin)?;
                 }
                 true
             }
             Self::Object(expected) => {
                 let Some(fields) = value.as_object() else { return Err(self.fault(name, value)) };
-                shapes(&format!("{name}."), expected, fields)?;
+                shapes(&format!("{name}."), expected, fields, origin)?;
                 true
             }
             Self::Colour => {
-                Self::Object(COLOUR).check(name, value)?;
+                Self::Object(COLOUR).check(name, value, origin)?;
                 COLOUR.iter().any(|(part, _)| value[*part].is_string())
             }
             Self::Price if value.is_object() => {
-                Self::Object(PRICE).check(name, value)?;
+                Self::Object(PRICE).check(name, value, origin)?;
                 !value["amount"].is_null()
             }
-            Self::Price => return Self::Amount.check(name, value),
+            Self::Price => return AMOUNT.check(name, value, origin),
             Self::Wears => {
-                Self::List(&Self::Object(WEAR)).check(name, value)?;
+                Self::List(&Self::Object(WEAR)).check(name, value, origin)?;
                 value.as_array().is_some_and(|wears| wears.len() <= MOST_WEARS)
             }
         };
@@ -290,7 +323,7 @@ impl Shape {
 
     fn fault(self, name: &str, value: &Value) -> String {
         let expected = match self {
-            Self::Any => "anything",
+            Self::Any | Self::Own { .. } => "anything",
             Self::Text => "a text",
             Self::Number => "a number",
             Self::Amount => "a number, not negative",

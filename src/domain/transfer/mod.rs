@@ -1,8 +1,9 @@
 //! Import and export of a user's wardrobe, profile and wear events.
 //!
-//! Import is strict where reading is lenient: values that readers would silently ignore are rejected, row by row. Rows
-//! are merged into stored documents by compare-and-swap, and only changes are written, so importing again does nothing.
-//! Wear counts and wear events are not derived from each other.
+//! Import is strict where reading is lenient: values that readers would silently ignore are rejected, row by row. What
+//! the API stores as its client wrote it, such as a purchase date, may have any text in a document; in a table, which
+//! people fill in, it must be readable. Rows are merged into stored documents by compare-and-swap, and only changes are
+//! written, so importing again does nothing. Wear counts and wear events are not derived from each other.
 
 mod check;
 mod encoding;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 
+use self::check::Origin;
 use crate::data;
 use crate::data::update::{Edit, update};
 use crate::model::ids::UserId;
@@ -211,8 +213,9 @@ fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::S
     let mut checker = Checker { options, seen: HashMap::new() };
     for Source { name, format, encoding, input } in sources {
         let source: Arc<str> = name.into();
-        for Row { line, content, size } in open(input, format, encoding) {
-            let content = content.and_then(|row| checker.check(row));
+        let (found, origin) = open(input, format, encoding);
+        for Row { line, content, size } in found {
+            let content = content.and_then(|row| checker.check(row, origin));
             let size_kib = u32::try_from(size / 1024).unwrap_or(HELD_KIB).clamp(1, HELD_KIB);
             // Never closed, so there is always a permit, sooner or later.
             let room = runtime.block_on(room.clone().acquire_many_owned(size_kib)).ok();
@@ -223,12 +226,12 @@ fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::S
     }
 }
 
-/// Opens a file's rows. Content that begins with `[` or `{` is JSON, anything else a table.
+/// Opens a file's rows, and tells how strictly they are checked. Content that begins with `[` or `{` is JSON, anything else a table.
 fn open(
     input: Box<dyn Read + Send>,
     format: Option<Format>,
     encoding: Option<&'static Encoding>,
-) -> Box<dyn Iterator<Item = Row>> {
+) -> (Box<dyn Iterator<Item = Row>>, Origin) {
     let mut input = encoding::utf8(input, encoding);
     let format = format.unwrap_or_else(|| {
         // The readers report errors.
@@ -237,9 +240,9 @@ fn open(
         if matches!(first, None | Some(b'[' | b'{')) { Format::Json } else { Format::Csv }
     });
     match format {
-        Format::Json => Box::new(rows::Rows::new(input)),
-        Format::Lines => Box::new(rows::Rows::of_lines(input)),
-        Format::Csv => Box::new(table::Rows::new(input)),
+        Format::Json => (Box::new(rows::Rows::new(input)), Origin::Documents),
+        Format::Lines => (Box::new(rows::Rows::of_lines(input)), Origin::Documents),
+        Format::Csv => (Box::new(table::Rows::new(input)), Origin::Table),
     }
 }
 
@@ -251,8 +254,8 @@ struct Checker {
 }
 
 impl Checker {
-    fn check(&mut self, row: Value) -> Result<Document, String> {
-        let (kind, id, fields) = check::document(row, &self.options)?;
+    fn check(&mut self, row: Value, origin: Origin) -> Result<Document, String> {
+        let (kind, id, fields) = check::document(row, origin, &self.options)?;
         let content = digest(&[canonical(&fields).as_bytes()]);
         let name = digest(&[kind.container().spec().default_name.as_bytes(), b"/", id.as_bytes()]);
         match self.seen.get(&name) {

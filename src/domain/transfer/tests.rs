@@ -155,7 +155,7 @@ async fn an_item_without_an_id_gets_one_from_its_content() {
 async fn a_dry_run_says_what_would_happen() {
     let store = empty_store();
     let dry = Options { dry_run: true, ..options() };
-    let rows = "{\"id\":\"a\",\"brand\":\"x\"}\n{\"id\":\"a\",\"brand\":\"x\"}\n{\"id\":\"b\",\"price\":-1}\n";
+    let rows = "{\"id\":\"a\",\"brand\":\"x\"}\n{\"id\":\"a\",\"brand\":\"x\"}\n{\"id\":\"b\",\"wearCount\":-1}\n";
     assert_eq!(import_with(&store, dry.clone(), None, rows).await.0, counts(1, 0, 1, 1));
     assert!(stored(&store, Container::Wardrobe).await.is_empty());
     import_text(&store, rows).await;
@@ -179,14 +179,11 @@ async fn each_fault_is_named() {
         ),
         (r#"{"tags":"a"}"#, r#"tags is "a": expected a list"#),
         (r#"{"tags":["a",1]}"#, "tags[1] is 1: expected a text"),
-        (r#"{"price":-1}"#, "price is -1: expected a number, not negative"),
-        (r#"{"price":{"amount":-1}}"#, "price.amount is -1: expected a number, not negative"),
+        (r#"{"price":"12"}"#, r#"price is "12": expected a number"#),
+        (r#"{"price":{"amount":"1"}}"#, r#"price.amount is "1": expected a number"#),
         (r#"{"price":{"amount":null}}"#, r#"price is {"amount":null}: expected an amount"#),
-        (
-            r#"{"price":{"amount":1,"originalCurrency":"Euro"}}"#,
-            r#"price.originalCurrency is "Euro": expected a currency code like EUR"#,
-        ),
-        (r##"{"colours":[{"name":"a","hex":"#12"}]}"##, r##"colours[0].hex is "#12": expected a colour like #1f2a44"##),
+        (r#"{"price":{"amount":1,"originalCurrency":978}}"#, "price.originalCurrency is 978: expected a text"),
+        (r#"{"colours":[{"name":"a","hex":12}]}"#, "colours[0].hex is 12: expected a text"),
         (r#"{"colours":[{}]}"#, "colours[0] is {}: expected a name, a hex value, or both"),
         (r#"{"wearCount":1.5}"#, "wearCount is 1.5: expected a whole number, not negative"),
         (r#"{"dateAdded":"soon"}"#, &format!(r#"dateAdded is "soon": {moment}"#)),
@@ -201,6 +198,31 @@ async fn each_fault_is_named() {
     ] {
         let outcome = import_with(&empty_store(), options(), Some(Format::Lines), row).await;
         assert_eq!(outcome, (counts(0, 0, 0, 1), vec![format!("1: {reason}")]), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_keeps_what_a_table_must_write_readably() {
+    let item = json!({
+        "id": "coat", "userId": "ada", "price": { "amount": -1, "originalCurrency": "Euros", "purchaseDate": "May" },
+        "colours": [{ "name": "navy", "hex": "blue" }, { "name": "", "hex": "" }], "purchaseDate": "31/12/2025",
+        "size": { "waist": -1, "shoeSize": -1 }, "wearCount": 3.0, "category": "",
+    });
+    let profile = json!({ "id": "ada", "heightCm": 171 });
+    for document in [item, profile] {
+        let store = empty_store();
+        assert_eq!(import_text(&store, document.to_string()).await, (counts(1, 0, 0, 0), vec![]));
+        let text = exported(&store, &ALL, Format::Json).await;
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!([document]));
+        assert_eq!(import_text(&store, text).await, (counts(0, 0, 1, 0), vec![]));
+    }
+    for (table, reason) in [
+        ("id,price,currency\na,-1,EUR\n", "price.amount is -1: expected a number, not negative"),
+        ("id,price,currency\na,1,Euros\n", "price.originalCurrency is \"Euros\": expected a currency code like EUR"),
+        ("id,colours\na,navy:#12\n", "colours[0].hex is \"#12\": expected a colour like #1f2a44"),
+        ("id,shoeSize\na,-1\n", "size.shoeSize is -1: expected a number, not negative"),
+    ] {
+        assert_eq!(coat(table).await.1, [format!("2: {reason}")], "{table}");
     }
 }
 
@@ -221,7 +243,11 @@ async fn a_row_must_be_of_the_kind_that_was_asked_for() {
 async fn an_explicit_user_takes_over() {
     let store = empty_store();
     let options = Options { user: UserId::from("bob"), take_over: true, ..options() };
-    assert_eq!(import_with(&store, options, None, full_set().to_string()).await.0, counts(4, 0, 0, 0));
+    let mut rows = full_set();
+    rows[1]["pendingWearEvents"] = json!([{ "id": "w2", "userId": "ada", "itemId": "coat" }, 7]);
+    assert_eq!(import_with(&store, options, None, rows.to_string()).await.0, counts(4, 0, 0, 0));
+    let pending = json!([{ "id": "w2", "userId": "bob", "itemId": "coat" }, 7]);
+    assert_eq!(stored(&store, Container::Wardrobe).await[0]["pendingWearEvents"], pending);
     assert_eq!(stored(&store, Container::UserProfiles).await[0]["id"], "bob");
     assert_eq!(stored(&store, Container::WearEvents).await[0]["userId"], "bob");
 }

@@ -9,6 +9,7 @@ use utoipa::openapi::{RefOr, Schema};
 use super::Unfit;
 use crate::base::json::{object, objects};
 use crate::base::schema::verbatim;
+use crate::model::bounds::{Bounds, Excess};
 use crate::model::numbers::Number;
 use crate::model::wardrobe::{CONDITIONS, condition};
 
@@ -87,9 +88,11 @@ struct SizeFields {
     #[schema(max_length = 200)]
     letter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    waist: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    waist: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    inseam: Option<i32>,
+    #[schema(value_type = Option<i32>)]
+    inseam: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     shoe_size: Option<Number>,
@@ -161,36 +164,8 @@ impl ItemFields {
             && (estimated_market_value.is_none() && is_wishlisted.is_none())
     }
 
-    /// Checks the bounds and returns the fields as they are stored: without those that are cleared, lists and flags
-    /// aside.
-    ///
-    /// # Errors
-    /// When a text or list is too long.
-    pub fn checked(mut self) -> Result<Map<String, Value>, Unfit> {
-        let is_short =
-            |text: &Option<String>, most: usize| text.as_ref().is_none_or(|text| text.chars().count() <= most);
-        let (size, price) = (self.size.as_ref(), self.price.as_ref());
-        let colours = self.colours.iter().flatten();
-        let are_short =
-            [&self.brand, &self.category, &self.purchase_date].into_iter().all(|text| is_short(text, LONGEST_TEXT))
-                && is_short(&self.notes, LONGEST_NOTES)
-                && size.is_none_or(|it| is_short(&it.letter, LONGEST_ELEMENT) && is_short(&it.system, LONGEST_ELEMENT))
-                && price.is_none_or(|it| {
-                    is_short(&it.original_currency, LONGEST_ELEMENT) && is_short(&it.purchase_date, LONGEST_ELEMENT)
-                })
-                && colours.clone().all(|it| is_short(&it.name, LONGEST_ELEMENT) && is_short(&it.hex, LONGEST_ELEMENT));
-        if !are_short {
-            return Err(Unfit(
-                "A text is too long: notes have at most 10,000 characters, others 2,000, and 200 in lists.",
-            ));
-        }
-        let lists = [&self.tags, &self.care_info, &self.aesthetic_tags];
-        let is_list = |list: &Vec<String>| {
-            list.len() <= MOST_ELEMENTS && list.iter().all(|element| element.chars().count() <= LONGEST_ELEMENT)
-        };
-        if !lists.into_iter().flatten().all(is_list) || colours.count() > MOST_ELEMENTS {
-            return Err(Unfit("A list may have at most 200 entries of at most 200 characters."));
-        }
+    /// Returns the fields as they are stored: without those that are cleared, lists and flags aside.
+    pub fn document(mut self) -> Map<String, Value> {
         if let Some(price) = &mut self.price {
             let code = price.original_currency.take().filter(|code| !code.trim().is_empty());
             price.original_currency = Some(code.unwrap_or_else(|| "USD".to_owned()));
@@ -205,9 +180,44 @@ impl ItemFields {
         match serde_json::to_value(self).expect("texts, numbers and lists are JSON") {
             Value::Object(mut fields) => {
                 fields.retain(|_, value| !value.is_null());
-                Ok(fields)
+                fields
             }
-            _ => Ok(Map::new()),
+            _ => Map::new(),
         }
     }
+}
+
+/// Checks fields that replace those of a stored item. A value that the item has already is not refused: an import or
+/// another service may have written it, and clients send back what they read.
+///
+/// # Errors
+/// When a text or list is too long, or a length is not whole.
+pub fn check(fields: &Map<String, Value>, stored: &Map<String, Value>) -> Result<(), Unfit> {
+    for (name, value) in fields {
+        let known = stored.get(name);
+        let text = match name.as_str() {
+            "notes" => LONGEST_NOTES,
+            "brand" | "category" | "purchaseDate" => LONGEST_TEXT,
+            _ => LONGEST_ELEMENT,
+        };
+        let bounds = Bounds { text, entries: MOST_ELEMENTS, entry: LONGEST_ELEMENT };
+        match bounds.exceeded(value, known) {
+            None => {}
+            Some(Excess::Text) => {
+                return Err(Unfit(
+                    "A text is too long: notes have at most 10,000 characters, others 2,000, and 200 in lists.",
+                ));
+            }
+            Some(Excess::List) => return Err(Unfit("A list may have at most 200 entries of at most 200 characters.")),
+        }
+    }
+    let length = |fields: &Map<String, Value>, name: &str| fields.get("size")?.get(name)?.as_f64();
+    let is_whole = |length: f64| length.fract() == 0.0 && length.abs() <= f64::from(i32::MAX);
+    for name in ["waist", "inseam"] {
+        let given = length(fields, name);
+        if given.is_some_and(|given| !is_whole(given)) && given != length(stored, name) {
+            return Err(Unfit("Invalid request body."));
+        }
+    }
+    Ok(())
 }

@@ -29,10 +29,12 @@ pub async fn change(
     names: &[&str],
     fields: ItemFields,
 ) -> Result<Option<WardrobeItem>, Error> {
-    let fields: Map<String, Value> = fields.checked()?;
-    match data.wardrobe.replace_fields(user, item, names, &fields, None, |_| true).await? {
+    let fields = fields.document();
+    let check = |stored: &Map<String, Value>, _: Option<&_>| fields::check(&fields, stored);
+    match data.wardrobe.replace_fields(user, item, names, &fields, None, check).await? {
         Replaced::Saved => Ok(data.wardrobe.find(user, item).await?.map(|(item, _)| item)),
-        Replaced::Missing | Replaced::Stale => Ok(None),
+        Replaced::Missing => Ok(None),
+        Replaced::Rejected(unfit) => Err(unfit.into()),
     }
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::base::json::{object, objects};
 use crate::domain::item_blobs::{is_own, is_picture_of};
-use crate::domain::wardrobe::fields::{ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
+use crate::domain::wardrobe::fields::{self, ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
 use crate::domain::wardrobe::wears::{WeatherFields, listed_wear};
 use crate::http::error::ApiError;
 use crate::model::ids::{ItemId, UserId};
@@ -232,12 +232,9 @@ impl ItemRequest {
         self.image_url.as_deref().and_then(|url| stored_picture(app, user, id, url))
     }
 
-    /// Checks the owner's fields and returns them as they are stored.
-    ///
-    /// # Errors
-    /// 400 for a text or list that is too long.
-    pub fn fields(self) -> Result<Map<String, Value>, ApiError> {
-        Ok(self.fields.checked()?)
+    /// Returns the owner's fields as they are stored.
+    pub fn fields(self) -> Map<String, Value> {
+        self.fields.document()
     }
 }
 
@@ -305,7 +302,8 @@ impl CreateItemRequest {
             listed_wear(wear.occurred_at, wear.occasion.as_deref(), wear.weather_snapshot.as_ref())
         };
         let picture = self.image_url.as_deref().and_then(|url| stored_picture(app, user, id, url));
-        let mut document = self.fields.checked()?;
+        let mut document = self.fields.document();
+        fields::check(&document, &Map::new())?;
         let own = json!({
             "id": id,
             "userId": user,

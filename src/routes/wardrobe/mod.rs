@@ -11,7 +11,7 @@ use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +21,7 @@ use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
 use crate::domain::collections;
+use crate::domain::wardrobe::fields;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
@@ -237,12 +238,17 @@ async fn update_item(
     let is_meant = |body: &ItemRequest| body.id().is_some_and(|given| given.eq_ignore_ascii_case(id.as_str()));
     let body = body.filter(is_meant).ok_or(ApiError::BadRequest("ID in path and body must match."))?;
     let picture = body.picture(&app, &user, &id);
-    let (fields, wardrobe) = (body.fields()?, &app.data.wardrobe);
-    let admits = |version: Option<&_>| if_match.admits(version);
-    match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, &fields, picture.as_deref(), admits).await? {
+    let (fields, wardrobe) = (body.fields(), &app.data.wardrobe);
+    let check = |stored: &Map<String, Value>, version: Option<&_>| {
+        if !if_match.admits(version) {
+            return Err(STALE_VERSION);
+        }
+        Ok(fields::check(&fields, stored)?)
+    };
+    match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, &fields, picture.as_deref(), check).await? {
         Replaced::Saved => Ok(StatusCode::NO_CONTENT),
         Replaced::Missing => Err(NO_ITEM),
-        Replaced::Stale => Err(STALE_VERSION),
+        Replaced::Rejected(error) => Err(error),
     }
 }
 

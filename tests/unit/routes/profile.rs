@@ -147,3 +147,72 @@ async fn a_version_that_is_not_the_newest_is_not_overwritten() {
     assert_eq!(put("*", "Bonn").await, 204);
     assert_eq!(ada.get(PATH).await.json()["locationCity"], "Bonn");
 }
+
+#[tokio::test]
+async fn what_was_read_can_be_saved() {
+    let app = TestApp::new();
+    let words: Vec<String> = (0..130).map(|number| format!("word {number}")).collect();
+    let long = "x".repeat(120);
+    let profile = json!({
+        "id": "ada", "heightCm": 0, "weightKg": 2000.5, "chestCm": 90.0, "currencyCode": "eur",
+        "preferredSizeSystem": "Japan", "stylePreferences": words, "favoriteBrands": ["Cos", long],
+        "locationCity": "y".repeat(300), "recommendationOptIn": true, "preferredColours": [],
+    });
+    app.save(Container::UserProfiles, "ada", profile.clone()).await;
+    let ada = app.user("ada").await;
+    let read = ada.get(PATH).await.json();
+    let put = async |changes: Value| {
+        let mut body = read.clone();
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        ada.put(PATH, body).await
+    };
+    assert_eq!(put(json!({})).await.code(), 204);
+    let mut expected = profile;
+    expected["chestCm"] = json!(90);
+    assert_eq!(stored(&app, "ada").await, expected, "nothing has changed");
+    // Other fields can be edited, and long lists made shorter.
+    assert_eq!(
+        put(json!({"waistCm": 70, "stylePreferences": words[..120], "favoriteBrands": [long]})).await.code(),
+        204
+    );
+    assert_eq!(ada.get(PATH).await.json()["stylePreferences"].as_array().unwrap().len(), 120);
+    let too_many = refusal("A list may have at most 100 entries of at most 100 characters.");
+    for (change, error) in [
+        (json!({"stylePreferences": words[..121]}), too_many.clone()),
+        (json!({"stylePreferences": [], "favoriteBrands": ["z".repeat(120)]}), too_many),
+        (
+            json!({"stylePreferences": [], "locationCity": "z".repeat(201)}),
+            refusal("locationCity may have at most 200 characters."),
+        ),
+        (
+            json!({"stylePreferences": [], "currencyCode": "usd"}),
+            refusal("currencyCode must be three capital letters."),
+        ),
+        (
+            json!({"stylePreferences": [], "preferredSizeSystem": "Japan2"}),
+            refusal("preferredSizeSystem must be US, EU or UK."),
+        ),
+        (json!({"stylePreferences": [], "heightCm": -1}), refusal("A measurement must be above 0 and at most 1000.")),
+    ] {
+        assert_eq!(put(change.clone()).await.summary(), (400, error), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn tastes_never_make_a_profile_that_cannot_be_saved() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let words: Vec<String> = (0..99).map(|number| format!("word {number}")).collect();
+    assert_eq!(ada.put(PATH, json!({"stylePreferences": words})).await.code(), 204);
+    let quiz = ada.get("/api/taste/quiz").await.json();
+    let session = quiz["sessionId"].as_str().unwrap();
+    for card in &quiz["cards"].as_array().unwrap()[..3] {
+        let vote = json!({"signal": "up", "cardPrimaryMood": card["primaryMood"]});
+        assert_eq!(ada.post(&format!("/api/taste/quiz/{session}/respond"), vote).await.code(), 200);
+    }
+    assert_eq!(ada.post(&format!("/api/taste/quiz/{session}/complete"), json!({})).await.code(), 200);
+    let mut profile = ada.get(PATH).await.json();
+    assert_eq!(profile["stylePreferences"].as_array().unwrap().len(), 100);
+    profile["heightCm"] = json!(170);
+    assert_eq!(ada.put(PATH, profile).await.code(), 204);
+}

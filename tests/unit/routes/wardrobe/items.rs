@@ -1,6 +1,9 @@
 //! Single items.
 
+use std::io::Cursor;
+
 use axum::http::Method;
+use pluckit::domain::transfer::{self, Format, Kind, Options, Source};
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key};
 use serde_json::{Value, json};
@@ -258,6 +261,83 @@ async fn a_deleted_item_is_gone_for_its_owner_alone() {
         assert_eq!(ada.put(path, json!({"id": id})).await.code(), 404);
     }
     assert_eq!(app.user("eve").await.get(COAT).await.code(), 200);
+}
+
+#[tokio::test]
+async fn what_was_read_can_be_saved() {
+    let app = TestApp::new();
+    let long = "x".repeat(300);
+    let mut coat = foreign_item();
+    coat["notes"] = json!("y".repeat(12_000));
+    coat["tags"] = json!(vec![long.as_str(); 230]);
+    coat["careInfo"] = json!([long]);
+    coat["colours"] = json!([{"name": long, "hex": "#000080"}]);
+    coat["price"]["purchaseDate"] = json!(long);
+    coat["size"] = json!({"waist": 32.5, "letter": long});
+    app.save(Container::Wardrobe, "ada", coat).await;
+    let ada = app.user("ada").await;
+    let mut read = ada.get(COAT).await.json();
+    read["brand"] = json!("Arket");
+    assert_eq!(ada.put(COAT, read.clone()).await.code(), 204);
+    assert_eq!(ada.get(COAT).await.json(), read);
+    for (field, value) in [
+        ("notes", json!("z".repeat(12_000))),
+        ("tags", json!(vec![long.as_str(); 231])),
+        ("careInfo", json!(["z".repeat(300)])),
+        ("colours", json!([{"name": "z".repeat(300), "hex": "#000080"}])),
+        ("size", json!({"waist": 33.5})),
+        ("size", json!({"waist": 32, "inseam": 3e9})),
+    ] {
+        let mut body = read.clone();
+        body[field] = value;
+        assert_eq!(ada.put(COAT, body).await.code(), 400, "{field}");
+    }
+    assert_eq!(ada.get(COAT).await.json(), read);
+}
+
+/// Whatever the API stores for its clients can be moved to another user, or another store.
+#[tokio::test]
+async fn what_the_api_stores_can_be_exported_and_imported() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let texts = ["", "€ 12", "31/12/2025", "2025-12-31T23:00:00+05:30", "=1+1"];
+    for (number, text) in texts.into_iter().enumerate() {
+        let item = json!({
+            "id": format!("item-{number}"), "category": text, "brand": text, "notes": text, "tags": [text],
+            "colours": [{"name": text, "hex": text}, {}], "purchaseDate": text, "careInfo": [text],
+            "price": {"amount": -1.5, "originalCurrency": text, "purchaseDate": text}, "aestheticTags": [],
+            "size": {"letter": text, "waist": -1, "inseam": 0, "shoeSize": -0.5, "system": text},
+            "estimatedMarketValue": -1e12, "wearCount": 4_294_967_295_u32, "lastWornAt": "2026-01-01",
+            "wearEvents": [{"occasion": text, "weatherSnapshot": {"tempCelsius": -40.5, "conditions": text}}, {}],
+        });
+        let answer = ada.post("/api/wardrobe", item).await;
+        assert_eq!(answer.code(), 201, "{}", answer.text());
+    }
+    let worn = json!({"occasion": "", "source": "", "weatherSnapshot": {}});
+    assert_eq!(ada.send(Method::PATCH, "/api/wardrobe/item-0/wear", None, worn.to_string()).await.code(), 200);
+    let profile = json!({"locationCity": "=1", "preferredSizeSystem": "eu", "heightCm": 0.5, "stylePreferences": [""]});
+    assert_eq!(ada.put("/api/profile", profile).await.code(), 204);
+
+    let store = &app.state.data.store;
+    let kinds = [Kind::Profile, Kind::Wardrobe, Kind::WearEvents];
+    let mut file = Vec::new();
+    transfer::export(&**store, &UserId::from("ada"), &kinds, Format::Json, &mut file).await.unwrap();
+    let import = async |user: &str| {
+        let source =
+            Source { name: "f".to_owned(), format: None, encoding: None, input: Box::new(Cursor::new(file.clone())) };
+        let options = Options { user: UserId::from(user), take_over: true, kind: None, dry_run: false };
+        transfer::import(&**store, vec![source], options, |rejection| panic!("{rejection:?}")).await.unwrap()
+    };
+    let report = import("ada").await;
+    assert_eq!((report.created, report.updated, report.unchanged), (0, 0, 7));
+    assert_eq!(import("eve").await.created, 7);
+    let eve = app.user("eve").await;
+    for number in 0..texts.len() {
+        let path = format!("/api/wardrobe/item-{number}");
+        let mut expected = ada.get(&path).await.json();
+        expected["userId"] = json!("eve");
+        assert_eq!(eve.get(&path).await.json(), expected);
+    }
 }
 
 /// What the routes write is seen by everything else at once.
