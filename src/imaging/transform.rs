@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn all_eight_orientations_are_undone() {
-        // Displayed: A B C D
+        // Displayed: A B
+        //            C D
         let seen = [b'A', b'B', b'C', b'D'];
         for (value, stored) in [
             (1, *b"ABCD"),
