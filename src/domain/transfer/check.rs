@@ -148,8 +148,14 @@ pub(super) fn document(
     let kind = kind(&fields, options.kind)?;
     shapes("", shape_of(kind), &fields, origin)?;
     settle_user(kind, &mut fields, options)?;
+    let has_id = fields.get("id").is_some_and(|id| !id.is_null());
     for (name, shape) in shape_of(kind) {
-        let is_time = matches!(shape, Shape::Moment | Shape::Own { written: Shape::Moment, .. });
+        let is_time = match shape {
+            Shape::Moment => true,
+            // Stored documents keep the owner's text. An id that is derived from the content must not change.
+            Shape::Own { written: Shape::Moment, .. } => origin == Origin::Table || !has_id,
+            _ => false,
+        };
         if let (true, Some(Value::String(text))) = (is_time, fields.get_mut(*name)) {
             *text = in_utc(text);
         }
