@@ -1,6 +1,10 @@
 // API client: credential, errors as texts, event streams, and the routes that this service has.
 
-const KEY = "pluckit_token";
+/** Prefix of the names of everything that the console keeps in the storage of the tab. */
+const OWN = "pluckit_";
+const KEY = `${OWN}token`;
+const REASON = `${OWN}reason`;
+const SIGNED_OUT = "You are signed out.";
 /** Longest delay that `patiently` accepts, in seconds. */
 const PATIENCE = 120;
 let paths = {};
@@ -20,6 +24,55 @@ export const token = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
+/** The token that this page was drawn with, null for none; undefined before the sign-in and after its end. */
+let user;
+const signedOut = new BroadcastChannel("pluckit_sign-out");
+
+/** Begins a sign-in, once the service has accepted the token. */
+export const enter = () => { user = token.get(); };
+
+/**
+ * Ends the sign-in: deletes what the tab keeps for the user, and reloads the page, so that neither a module nor an element keeps
+ * anything of theirs. The next page asks to sign in, and shows the reason.
+ */
+export function leave(reason) {
+  user = undefined;
+  for (const name of Object.keys(sessionStorage)) if (name.startsWith(OWN)) sessionStorage.removeItem(name);
+  sessionStorage.setItem(REASON, reason);
+  document.body.hidden = true;
+  history.replaceState(null, "", location.pathname);
+  location.reload();
+}
+
+/** Signs out, here and in other tabs with the same token, such as a duplicate of this one. */
+export function signOut() {
+  signedOut.postMessage(token.get());
+  leave(SIGNED_OUT);
+}
+
+signedOut.addEventListener("message", ({ data }) => data && data === user && leave(SIGNED_OUT));
+
+// Back may show this page as it was left, with another user signed in since.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted || token.get() === user) return;
+  document.body.hidden = true;
+  location.reload();
+});
+
+/** Why the sign-in ended before this page was loaded; answered once. */
+export function reasonOfLeaving() {
+  const reason = sessionStorage.getItem(REASON);
+  sessionStorage.removeItem(REASON);
+  return reason;
+}
+
+/** What the tab keeps for the user until the sign-in ends. */
+export const kept = {
+  get: (name) => JSON.parse(sessionStorage.getItem(OWN + name) ?? "null"),
+  // Nothing is kept for a user who has left, for example by an answer that breaks off.
+  set: (name, value) => token.get() === user && sessionStorage.setItem(OWN + name, JSON.stringify(value)),
+};
+
 /** Sends a request. Bodies other than forms and texts are sent as JSON. */
 export async function send(method, path, body, { signal, headers = {} } = {}) {
   const options = { method, signal, headers: { ...headers } };
@@ -29,23 +82,22 @@ export async function send(method, path, body, { signal, headers = {} } = {}) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (fault) {
-    if (fault.name === "AbortError") throw fault;
-    throw new Fault(0, "The service cannot be reached.");
-  }
+  const response = await fetch(path, options).catch(unreachable);
   if (response.ok) return response;
   throw new Fault(response.status, await reason(response), Number(response.headers.get("Retry-After")));
 }
 
+/** Gives a failure of the connection this text, since every browser has its own. */
+const failing = (text) => (fault) => {
+  throw fault.name === "AbortError" ? fault : new Fault(0, text);
+};
+export const unreachable = failing("The service cannot be reached.");
+const lost = failing("The connection to the service was lost.");
+
 async function reason(response) {
-  const text = await response.text();
-  if (response.status === 401) {
-    token.set(null);
-    dispatchEvent(new Event("signed-out"));
-  }
+  const text = await response.text().catch(lost);
+  if (response.status === 401 && token.get()) leave("That token is not valid, or no longer. Please sign in again.");
+  else if (response.status === 401 && user !== undefined) leave("Please sign in.");
   try {
     const { detail, error } = JSON.parse(text);
     const told = Array.isArray(detail) ? detail.map((one) => one.msg ?? String(one)).join(" ") : detail ?? error;
@@ -60,11 +112,46 @@ async function reason(response) {
 /** Sends a request and reads the JSON of its answer; null if it has none. */
 export async function call(method, path, body, options) {
   const response = await send(method, path, body, options);
-  const text = await response.text();
+  const text = await response.text().catch(lost);
   return text ? JSON.parse(text) : null;
 }
 
+/** Reads a value, and the version that it has. */
+export async function read(path, options) {
+  const response = await send("GET", path, undefined, options);
+  return { value: await response.json().catch(lost), version: response.headers.get("ETag") };
+}
+
+/** Fields that a form shows were changed elsewhere; `now` is what is stored now, with its version. */
+export class Conflict extends Fault {
+  constructor(fields, now) {
+    super(412, "It was changed elsewhere.");
+    Object.assign(this, { fields, now });
+  }
+}
+
+/** The fields in which two values differ. */
+export const differing = (fields, one, other) => fields.filter((name) => JSON.stringify(one[name] ?? null) !== JSON.stringify(other[name] ?? null));
+
+/** Replaces these fields of a value that was read as `known`. Changes of other fields meanwhile, such as wears, do not matter. */
+export async function replace(path, next, known, fields) {
+  for (;;) {
+    try {
+      return await call("PUT", path, next, { headers: { "If-Match": known.version } });
+    } catch (fault) {
+      if (fault.status !== 412) throw fault;
+      const now = await read(path);
+      const changed = differing(fields, now.value, known.value);
+      if (changed.length) throw new Conflict(changed, now);
+      known = now;
+    }
+  }
+}
+
 export const get = (path, options) => call("GET", path, undefined, options);
+
+/** A random id. Over plain HTTP, `crypto.randomUUID` exists on this machine only. */
+export const randomId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Waits. */
 export const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -99,7 +186,7 @@ export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(lost);
     rest += value ?? "";
     const blocks = rest.split(/\r?\n\r?\n/);
     rest = blocks.pop();

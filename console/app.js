@@ -1,6 +1,6 @@
 // The frame: sign-in, hash routing, theme.
-import { Fault, discover, get, has, token } from "/console/api.js";
-import { act, empty, field, h, icon, loading } from "/console/dom.js";
+import { Fault, discover, enter, get, has, randomId, reasonOfLeaving, signOut, token } from "/console/api.js";
+import { act, closeDialogs, empty, field, h, icon, loading } from "/console/dom.js";
 
 const PAGES = [
   { name: "stylist", title: "Stylist", needs: ["post", "/api/chat"] },
@@ -27,6 +27,18 @@ const nav = document.getElementById("nav");
 let leaving = new AbortController();
 let isAdmin = false;
 
+/** How far each entry of the history was scrolled; the browser itself scrolls before a page is drawn. */
+const tops = new Map();
+let drawn = null;
+history.scrollRestoration = "manual";
+addEventListener("scroll", () => drawn && tops.set(drawn, scrollY), { passive: true });
+
+/** Returns the id of the current entry of the history. */
+function here() {
+  if (!history.state?.entry) history.replaceState({ ...history.state, entry: randomId() }, "");
+  return history.state.entry;
+}
+
 const shown = () => PAGES.filter((page) => has(...page.needs) && (!page.admin || isAdmin));
 
 function drawNav() {
@@ -38,9 +50,29 @@ function drawNav() {
   if (rest.length) nav.append(h("p.group", "Operator"), ...rest.map(link));
 }
 
+/** A module did not load. Browsers do not try again, not even at the next import, so the page must be loaded anew. */
+class Unloaded extends Error {}
+
+async function load(name) {
+  try {
+    return await import(`/console/${name}.js`);
+  } catch {
+    throw new Unloaded(await get("/api/health").then(() => "This page could not be loaded.", (fault) => fault.message));
+  }
+}
+
+async function reload() {
+  await get("/api/health");
+  location.reload();
+}
+
 async function go() {
   leaving.abort();
   leaving = new AbortController();
+  drawn = null;
+  closeDialogs();
+  scrollTo(0, 0);
+  const entry = here();
   const signal = leaving.signal;
   const [name, query] = location.hash.replace(/^#\//, "").split("?");
   const page = shown().find((page) => page.name === name) ?? shown()[0];
@@ -57,12 +89,16 @@ async function go() {
   main.replaceChildren(h("div.head", heading), content);
   main.dataset.page = page.name;
   try {
-    const { show } = await import(`/console/${page.operator ? "operator" : page.name}.js`);
+    const { show } = await load(page.operator ? "operator" : page.name);
     if (signal.aborted) return;
     await show({ content, head: heading.parentElement, signal, isAdmin, name: page.name, query: new URLSearchParams(query) });
+    if (signal.aborted) return;
+    if (tops.has(entry)) scrollTo(0, tops.get(entry));
+    drawn = entry;
   } catch (fault) {
     if (fault.name === "AbortError" || signal.aborted) return;
-    content.replaceChildren(empty("That did not work", fault.message, h("button", { onclick: go }, "Try again")));
+    const again = h("button", { onclick: () => act(again, fault instanceof Unloaded ? reload : go) }, "Try again");
+    content.replaceChildren(empty("That did not work", fault.message, again));
   }
   if (document.activeElement === document.body) heading.focus({ preventScroll: true });
 }
@@ -70,13 +106,12 @@ async function go() {
 // ---- Sign-in
 
 function signIn(reason) {
-  nav.replaceChildren();
-  document.getElementById("sign-out").hidden = true;
   const input = h("input", { type: "password", required: true, autocomplete: "off", spellcheck: false });
   const button = h("button.primary", { type: "submit" }, "Sign in");
   const submit = (event) => {
     event.preventDefault();
-    act(button, () => { token.set(input.value.trim()); return start(); });
+    token.set(input.value.trim());
+    begin();
   };
   const google = h("div.google");
   main.replaceChildren(h("div.sign-in", h("img", { src: "/console/icon.svg", alt: "", width: 56, height: 56 }), h("h1", "PluckIt"),
@@ -90,32 +125,35 @@ function signIn(reason) {
 function drawGoogle(id, place) {
   const script = h("script", { src: "https://accounts.google.com/gsi/client", async: true });
   script.addEventListener("load", () => {
-    google.accounts.id.initialize({ client_id: id, callback: ({ credential }) => { token.set(credential); start(); } });
+    google.accounts.id.initialize({ client_id: id, callback: ({ credential }) => { token.set(credential); begin(); } });
     google.accounts.id.renderButton(place, { theme: "outline", size: "large" });
   });
+  script.addEventListener("error", () => place.replaceChildren(h("p.soft", "Google\u2019s button could not be loaded.")));
   document.head.append(script);
 }
 
 async function start() {
+  const reason = reasonOfLeaving();
+  if (reason) return signIn(reason);
   main.replaceChildren(loading());
-  // A refused token is forgotten at once.
-  const sent = token.get();
   await discover();
   try {
     await get("/api/jobs");
   } catch (fault) {
-    if (fault.status === 401) return signIn(sent ? "That token is not valid, or no longer." : null);
+    // A token that is refused ends the sign-in: the page is loaded again.
+    if (fault.status === 401) return signIn();
     if (fault instanceof Fault && fault.status === 0) throw fault;
   }
+  enter();
   isAdmin = await get("/api/admin/jobs").then(() => true, () => false);
   document.getElementById("sign-out").hidden = !token.get();
   drawNav();
   await go();
 }
 
-document.getElementById("sign-out").addEventListener("click", () => { token.set(null); signIn("You are signed out."); });
-addEventListener("signed-out", () => main.querySelector(".sign-in") || signIn("Please sign in again."));
-addEventListener("hashchange", go);
+document.getElementById("sign-out").addEventListener("click", signOut);
+// Not while the sign-in is asked for.
+addEventListener("hashchange", () => nav.childElementCount && go());
 
 // ---- Theme: system, light, or dark
 
@@ -134,4 +172,10 @@ themeButton.addEventListener("click", () => {
 });
 paint(localStorage.getItem("theme") ?? "auto");
 
-start().catch((fault) => main.replaceChildren(empty("The service cannot be reached", fault.message, h("button", { onclick: () => location.reload() }, "Try again"))));
+/** Draws the page that the token allows. */
+function begin() {
+  const again = h("button", { onclick: () => act(again, reload) }, "Try again");
+  start().catch((fault) => main.replaceChildren(empty("The service cannot be reached", fault.message, again)));
+}
+
+begin();

@@ -5,7 +5,10 @@ import { h, s } from "/console/dom.js";
 const WIDTH = matchMedia("(max-width: 760px)").matches ? 340 : 440;
 
 const figure = (title, svg, rows) =>
-  h("section.card", h("h2", title), svg, h("table.visually-hidden", h("caption", title), rows.map(([label, value]) => h("tr", h("th", { scope: "row" }, label), h("td", value)))));
+  h("section.card", h("h2", title), svg, h("div.visually-hidden", h("table", h("caption", title), rows.map(([label, value]) => h("tr", h("th", { scope: "row" }, label), h("td", value))))));
+
+/** Cuts a label, between whole characters. */
+const short = (label, most) => ([...label].length > most ? `${[...label].slice(0, most - 1).join("")}…` : label);
 
 /** Horizontal bars: [label, number, text] each. */
 export function bars(title, rows, colour = 1) {
@@ -15,9 +18,8 @@ export function bars(title, rows, colour = 1) {
     const top = place * line;
     const length = Math.max((number / largest) * (width - left - 80), 2);
     const most = WIDTH < 400 ? 21 : 24;
-    const short = label.length > most ? `${label.slice(0, most - 1)}…` : label;
     return [
-      s("text", { x: 0, y: top + 19, class: "strong" }, short),
+      s("text", { x: 0, y: top + 19, class: "strong" }, short(label, most)),
       s("rect", { x: left, y: top + 6, width: length, height: line - 12, rx: 5, class: `bar-${colour}` }),
       s("text", { x: left + length + 8, y: top + 19 }, text),
     ];
@@ -55,7 +57,7 @@ export function ring(title, rows) {
   });
   const keys = rows.flatMap(([label, number, colour], place) => {
     const [x, y] = WIDTH < 400 ? [14 + (place % 2) * 165, 226 + Math.floor(place / 2) * 22] : [222 + Math.floor(place / 8) * 118, 24 + (place % 8) * 22];
-    return [s("circle", { cx: x, cy: y - 4, r: 6, fill: colour, stroke: "#8888" }), s("text", { x: x + 14, y, class: "strong" }, `${label} ${Math.round((number / total) * 100)} %`)];
+    return [s("circle", { cx: x, cy: y - 4, r: 6, fill: colour, stroke: "#8888" }), s("text", { x: x + 14, y, class: "strong" }, `${short(label, 12)} ${Math.round((number / total) * 100)} %`)];
   });
   const height = WIDTH < 400 ? 216 + Math.ceil(rows.length / 2) * 22 : 200;
   const centre = WIDTH < 400 ? WIDTH / 2 - 100 : 0;

@@ -20,10 +20,11 @@ export async function show({ content, head, signal }) {
     control("timeRange", "Time", [["all", "All time"], ["1d", "Last day"], ["7d", "Last week"], ["30d", "Last month"]]),
     control("sourceIds", "Source", [["", "All sources"], ...names])), feed, h("div.row", more));
   head.append(h("button", { type: "button", onclick: suggest }, "Suggest a shop"));
-  let after = null;
+  let [after, round] = [null, 0];
 
   async function restart() {
     after = null;
+    round += 1;
     feed.replaceChildren();
     await next().catch((fault) => fault.name === "AbortError" || toast(fault.message, "fault"));
   }
@@ -32,7 +33,10 @@ export async function show({ content, head, signal }) {
     const query = new URLSearchParams({ ...filter, pageSize: 24 });
     if (!filter.sourceIds) query.delete("sourceIds");
     if (after) query.set("continuationToken", after);
+    const mine = round;
     const page = await get(`/api/scraper/items?${query}`, { signal });
+    // Another order or source was chosen meanwhile.
+    if (mine !== round) return;
     after = page.nextContinuationToken;
     more.hidden = !after;
     feed.append(...page.items.map((item) => card(item, names)));

@@ -48,14 +48,41 @@ export function toast(text, kind = "note") {
   setTimeout(() => note.remove(), kind === "fault" ? 9000 : 4000);
 }
 
+// Back closes the dialog on top: the first one adds an entry to the history, which is skipped later.
+const hasEntry = () => Boolean(history.state?.dialog);
+let [wasAtEntry, wasAt] = [hasEntry(), location.href];
+addEventListener("popstate", () => {
+  const isBack = wasAtEntry && !hasEntry() && location.href === wasAt;
+  [wasAtEntry, wasAt] = [hasEntry(), location.href];
+  if (!isBack) return;
+  const open = [...document.querySelectorAll("dialog[open]")];
+  if (!open.length) return history.back();
+  open.pop().close();
+  if (open.length) addEntry();
+});
+
+function addEntry() {
+  if (!hasEntry()) history.pushState({ ...history.state, dialog: true }, "");
+  [wasAtEntry, wasAt] = [true, location.href];
+}
+
+export const closeDialogs = () => document.querySelectorAll("dialog[open]").forEach((box) => box.close());
+
 /** Opens a dialog with a heading and a close button; returns it. `onclose` runs when it has closed. */
 export function dialog(title, content, { wide = false, onclose } = {}) {
   const close = h("button.quiet.close", { type: "button", "aria-label": "Close", onclick: () => box.close() }, "✕");
   const box = h(`dialog${wide ? ".wide" : ""}`, { "aria-label": title }, h("header", h("h2", title), close), content);
-  box.addEventListener("click", (event) => event.target === box && box.close());
+  // Only for a click that began outside, so not for a selection that ends there.
+  let isOutside = false;
+  box.addEventListener("pointerdown", ({ clientX: x, clientY: y }) => {
+    const { left, right, top, bottom } = box.getBoundingClientRect();
+    isOutside = x < left || x > right || y < top || y > bottom;
+  });
+  box.addEventListener("click", (event) => event.target === box && isOutside && box.close());
   box.addEventListener("close", () => { box.remove(); onclose?.(); });
   document.body.append(box);
   box.showModal();
+  addEntry();
   return box;
 }
 
@@ -68,6 +95,11 @@ export function confirm(title, text, action) {
     const box = dialog(title, h("div.stack", h("p", text), h("div.actions", no, yes)), { onclose: () => resolve(answer) });
   });
 }
+
+/** A note in a form whose fields were changed elsewhere; `reload` takes over what is stored. */
+export const changedElsewhere = (fields, reload) => h("div.note", { role: "alert" },
+  h("p", `Changed elsewhere since you opened this: ${fields}. Nothing is saved yet. Reload to see the change; your other entries stay.`),
+  h("button.small", { type: "button", onclick: reload }, "Reload"));
 
 /** A field with its label. */
 export function field(label, input, hint) {
@@ -91,9 +123,12 @@ export function near(url) {
   return pathname.startsWith("/api/media/") ? pathname + search : url;
 }
 
+/** The first character, which can have several code units. */
+const initial = (text) => [...text][0].toUpperCase();
+
 /** A picture of a piece, or its initial if there is none. */
 export function picture(url, alt, label) {
-  const blank = () => h("div.picture.blank", alt ? { role: "img", "aria-label": alt } : { "aria-hidden": "true" }, (label || "?").slice(0, 1).toUpperCase());
+  const blank = () => h("div.picture.blank", alt ? { role: "img", "aria-label": alt } : { "aria-hidden": "true" }, initial(label || "?"));
   if (!url) return blank();
   const image = h("img.picture", { src: near(url), alt: alt ?? "", loading: "lazy", decoding: "async", referrerPolicy: "no-referrer" });
   image.addEventListener("error", () => image.replaceWith(blank()));

@@ -1,5 +1,5 @@
 // Pages for operators: jobs, dead letters, usage, timers, sources, users, log, audit, settings, health.
-import { Fault, all, call, events, get, pause, send, summary } from "/console/api.js";
+import { Fault, all, call, events, get, pause, send, summary, unreachable } from "/console/api.js";
 import { act, confirm, dialog, download, empty, field, h, loading, select, toast, when } from "/console/dom.js";
 
 const KINDS = { Completed: "good", Failed: "bad", Terminated: "warn", Running: "", Pending: "", dead_lettered: "bad", replayed: "good", ok: "good", ready: "good" };
@@ -24,7 +24,7 @@ function redraw({ content, signal }, draw, every) {
 }
 
 /** A paged list, with a filter by state if there are states, redrawn after changes. */
-async function paged({ content, head, signal, path, key, states = [], heads, row, none, every }) {
+async function paged({ content, head, signal, path, key, states = [], heads, row, none, every, note }) {
   const filter = select([["", "All states"], ...states.map((name) => [name, name.replace("_", " ")])], "", { "aria-label": "State" });
   const again = button("Reload", draw);
   head.append(...(states.length ? [filter] : []), again);
@@ -35,7 +35,7 @@ async function paged({ content, head, signal, path, key, states = [], heads, row
       const query = new URLSearchParams({ ...(filter.value && { status: filter.value }), ...(after && { continuationToken: after }) });
       const page = await get(`${path()}${path().includes("?") ? "&" : "?"}${query}`, { signal });
       found.push(...page[key]);
-      content.replaceChildren(found.length ? table(heads, found.map((one) => row(one, draw))) : none, rest);
+      content.replaceChildren(...(found.length ? [note ?? "", table(heads, found.map((one) => row(one, draw)))] : [none]), rest);
       rest.replaceChildren(...(page.nextContinuationToken ? [button("Show more", () => more(page.nextContinuationToken))] : []));
     };
     await more(null);
@@ -192,7 +192,8 @@ async function users(page) {
   const find = h("form.row", { onsubmit: (event) => { event.preventDefault(); act(find.lastChild, draw); } }, id, h("button.small", { type: "submit" }, "Find"));
   page.head.append(find);
   const draw = await paged({
-    ...page, path: () => `/api/admin/users?${new URLSearchParams(id.value.trim() ? { userId: id.value.trim() } : {})}`, key: "users", heads: ["User", "Pieces", "Tokens today", "Feed", ""],
+    ...page, path: () => `/api/admin/users?${new URLSearchParams(id.value.trim() ? { userId: id.value.trim() } : {})}`, key: "users", heads: ["User", "Items", "Tokens today", "Feed", ""],
+    note: h("p.soft.count", "Items are pieces, wishes and drafts."),
     none: empty("No users", "Users are listed once they have a profile."),
     row: (user, draw) => h("tr", h("td", h("strong", user.userId), user.isAdmin && [" ", h("span.chip", "admin")]), h("td", user.items.toLocaleString("en")), h("td", tokens(user)),
       h("td", user.ban ? [h("span.chip.bad", "banned"), " ", when(user.ban.bannedAt), h("div", h("small", [user.ban.reason, user.ban.bannedBy ? `by ${user.ban.bannedBy}` : "by the service"].filter(Boolean).join(" · ")))] : "may contribute"),
@@ -322,7 +323,7 @@ async function settings({ content, head, signal }) {
 
 async function health({ content, head, signal }) {
   async function draw() {
-    const [alive, ready] = await Promise.all([get("/api/health", { signal }), fetch("/api/health/ready", { signal }).then((answer) => answer.json())]);
+    const [alive, ready] = await Promise.all([get("/api/health", { signal }), fetch("/api/health/ready", { signal }).catch(unreachable).then((answer) => answer.json())]);
     const checks = Object.entries(ready.checks ?? {}).map(([name, told]) => h("tr", h("th", { scope: "row" }, name), h("td", state(told))));
     const fact = (name, value) => value && h("tr", h("th", { scope: "row" }, name), h("td", value));
     content.replaceChildren(h("div.columns",

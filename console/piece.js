@@ -1,36 +1,50 @@
 // One piece: its form, its wears, and its actions. Drafts are reviewed in the same form.
-import { call, get, has } from "/console/api.js";
+import { Conflict, call, differing, get, has, randomId, read, replace } from "/console/api.js";
 import { cutout } from "/console/cutout.js";
-import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
-import { drop, forget, nameOf, replace, titleOf } from "/console/pieces.js";
+import { act, changedElsewhere, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
+import { drop, forget, keep, nameOf, titleOf } from "/console/pieces.js";
 import { pick } from "/console/stylist.js";
 
 export const CATEGORIES = ["Tops", "Bottoms", "Outerwear", "Footwear", "Accessories", "Knitwear", "Dresses", "Activewear", "Swimwear", "Underwear"];
 const OCCASIONS = ["", "casual", "office", "dinner", "party", "travel", "sport", "formal"];
 const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
-const today = () => new Date().toISOString().slice(0, 10);
+/** The fields that an owner edits, in words. */
+const FIELDS = {
+  category: "category", brand: "brand", colours: "colours", condition: "condition", price: "price", purchaseDate: "day of purchase", size: "size", tags: "tags",
+  notes: "notes", careInfo: "care", isWishlisted: "wish", aestheticTags: "styles", estimatedMarketValue: "market value",
+};
+const pathOf = (item) => `/api/wardrobe/${encodeURIComponent(item.id)}`;
 
-/** Logs a wear; returns the updated piece. */
+/** Today, in the user's time zone. */
+function today() {
+  const now = new Date();
+  return [now.getFullYear(), now.getMonth() + 1, now.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
+}
+
+/** Logs a wear; returns the changed piece. */
 export async function wear(item, occasion) {
-  const body = { source: "vault_card", clientEventId: `wear-${crypto.randomUUID()}` };
+  const body = { source: "vault_card", clientEventId: `wear-${randomId()}` };
   if (occasion) body.occasion = occasion;
-  const worn = await call("PATCH", `/api/wardrobe/${encodeURIComponent(item.id)}/wear`, body);
-  await replace({ ...worn, imageUrl: worn.imageUrl ?? item.imageUrl });
+  const answer = await call("PATCH", `${pathOf(item)}/wear`, body);
+  const worn = { ...answer, imageUrl: answer.imageUrl ?? item.imageUrl };
+  await keep(worn);
   toast(`Worn: ${nameOf(item)}.`);
   return worn;
 }
 
-/** The form of a piece, and a function that returns its values. */
-function form(item) {
+/** The form of a piece, and a function that returns its values. A price is in the `currency` unless the piece says otherwise. */
+function form(item, { currency, needsCategory }) {
   const text = (value, attributes = {}) => h("input", { type: "text", value: value ?? "", maxLength: 200, ...attributes });
   const categories = CATEGORIES.some((name) => name === item.category) || !item.category ? CATEGORIES : [item.category, ...CATEGORIES];
+  // A photo can have several shades of one colour.
+  const colours = [...new Set((item.colours ?? []).map((colour) => colour.name))].join(", ");
   const input = {
-    category: select([["", "–"], ...categories.map((name) => [name, name])], item.category ?? ""),
+    category: select([["", "–"], ...categories.map((name) => [name, name])], item.category ?? "", { required: needsCategory }),
     brand: text(item.brand),
-    colours: text(item.colours?.map((colour) => colour.name).join(", ")),
+    colours: text(colours),
     tags: text(item.tags?.join(", "), { maxLength: 1000 }),
     amount: h("input", { type: "number", min: 0, step: "0.01", value: item.price?.amount ?? "", inputMode: "decimal" }),
-    currency: text(item.price?.originalCurrency ?? "", { maxLength: 3, placeholder: "EUR", size: 4, pattern: "[A-Za-z]{3}" }),
+    currency: text(item.price?.originalCurrency ?? currency, { maxLength: 3, size: 4, pattern: "[A-Za-z]{3}" }),
     purchaseDate: h("input", { type: "date", value: (item.purchaseDate ?? item.price?.purchaseDate ?? "").slice(0, 10), max: today() }),
     condition: select([["", "–"], ...["New", "Excellent", "Good", "Fair"].map((name) => [name, name])], item.condition ?? ""),
     letter: text(item.size?.letter, { maxLength: 10 }),
@@ -49,7 +63,7 @@ function form(item) {
     const others = (item.careInfo ?? []).filter((name) => !care.some(([own]) => own === name));
     const next = {
       ...item, category: input.category.value || null, brand: input.brand.value.trim() || null, tags: list(input.tags.value),
-      colours: list(input.colours.value).map((name) => known.get(name.toLowerCase()) ?? { name, hex: "" }),
+      colours: input.colours.value === colours ? item.colours ?? [] : list(input.colours.value).map((name) => known.get(name.toLowerCase()) ?? { name, hex: "" }),
       condition: input.condition.value || null, notes: input.notes.value.trim() || null, isWishlisted: input.isWishlisted.checked,
       purchaseDate: input.purchaseDate.value || null, careInfo: [...others, ...care.filter(([, box]) => box.checked).map(([name]) => name)],
       size: { ...item.size, letter: input.letter.value.trim() || null },
@@ -58,14 +72,71 @@ function form(item) {
     if (Object.values(next.size).every((value) => value === null || value === undefined)) next.size = null;
     return next;
   };
-  return { element, read, input };
+  return { element, read };
 }
 
-const put = (item) => call("PUT", `/api/wardrobe/${encodeURIComponent(item.id)}`, item);
+/** A form that saves a piece as long as nobody else has changed what it shows; `save` returns whether it is saved. */
+function editor(known, options) {
+  const element = h("div.stack");
+  let fields;
+  function draw(item) {
+    fields = form(item, options);
+    element.replaceChildren(fields.element);
+  }
+  const path = pathOf(known.value);
+  const names = Object.keys(FIELDS);
+  /** Reads the version again after a change that is not the form's, such as a wear. */
+  async function renew() {
+    const now = await read(path);
+    if (!differing(names, now.value, known.value).length) known = now;
+  }
+  async function save() {
+    try {
+      await replace(path, fields.read(), known, names);
+      known = await read(path);
+      return true;
+    } catch (fault) {
+      if (!(fault instanceof Conflict)) throw fault;
+      const reload = () => {
+        known = fault.now;
+        draw({ ...fields.read(), ...Object.fromEntries(fault.fields.map((name) => [name, known.value[name]])) });
+      };
+      element.querySelector(".note")?.remove();
+      element.prepend(changedElsewhere(fault.fields.map((name) => FIELDS[name]).join(", "), reload));
+      element.firstChild.scrollIntoView({ block: "nearest" });
+      return false;
+    }
+  }
+  draw(known.value);
+  return { element, save, renew, saved: () => known.value };
+}
+
+let isOpening = false;
+/** Opens a dialog with a piece as it is stored now, and with the currency of new prices. */
+async function opened(item, onchange, show) {
+  if (isOpening) return;
+  isOpening = true;
+  const page = location.hash;
+  try {
+    const [known, currency] = await Promise.all([read(pathOf(item)), has("get", "/api/profile") ? get("/api/profile").then((profile) => profile.currencyCode, () => "") : ""]);
+    if (location.hash === page) show(known, currency);
+  } catch (fault) {
+    if (fault.status === 404) {
+      await drop(item.id);
+      onchange();
+    }
+    toast(fault.status === 404 ? "This piece was deleted elsewhere." : fault.message, "fault");
+  } finally {
+    isOpening = false;
+  }
+}
 
 /** Shows a piece; `onchange` runs when it was changed or deleted. */
-export function showPiece(item, onchange = () => {}) {
-  const { element, read } = form(item);
+export const showPiece = (item, onchange = () => {}) => opened(item, onchange, (known, currency) => drawPiece(known, currency, onchange));
+
+function drawPiece(known, currency, onchange) {
+  const item = known.value;
+  const fields = editor(known, { currency });
   const history = h("div");
   const occasion = select(OCCASIONS.map((name) => [name, name || "no occasion"]), "", { "aria-label": "Occasion" });
   const stats = h("p.soft");
@@ -75,9 +146,8 @@ export function showPiece(item, onchange = () => {}) {
   const submit = async (event) => {
     event.preventDefault();
     await act(save, async () => {
-      const next = read();
-      await put(next);
-      await replace(next);
+      if (!(await fields.save())) return;
+      await keep(fields.saved());
       toast("Saved.");
       box.close();
       onchange();
@@ -85,13 +155,14 @@ export function showPiece(item, onchange = () => {}) {
   };
   const log = h("button", { type: "button", onclick: () => act(log, async () => {
     draw(await wear(item, occasion.value));
+    await fields.renew();
     await drawHistory(item, history);
     onchange();
   }) }, "Log a wear");
   const gone = h("button.danger", { type: "button", onclick: async () => {
     if (!(await confirm("Delete this piece?", `${titleOf(item)} and its picture will be gone for good.`, "Delete"))) return;
     await act(gone, async () => {
-      await call("DELETE", `/api/wardrobe/${encodeURIComponent(item.id)}`);
+      await call("DELETE", pathOf(item));
       await drop(item.id);
       toast("Deleted.");
       box.close();
@@ -100,18 +171,19 @@ export function showPiece(item, onchange = () => {}) {
   } }, "Delete");
   const style = h("button", { type: "button", onclick: () => { box.close(); pick(item.id); } }, "Style this");
   const shown = cutout(item, nameOf(item), nameOf(item), async (changed) => {
-    await replace(changed);
+    await keep(changed);
+    await fields.renew();
     onchange();
   });
   const side = h("div.stack", shown, stats, h("div.row.wearing", occasion, log), style, h("h3", "Worn"), history);
-  const box = dialog(titleOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", element, h("div.actions", gone, save))), { wide: true });
+  const box = dialog(titleOf(item), h("form.detail", { onsubmit: submit }, side, h("div.stack", fields.element, h("div.actions", gone, save))), { wide: true });
   drawHistory(item, history);
 }
 
 async function drawHistory(item, place) {
   if (!has("get", "/api/wardrobe/{}/wear-history")) return;
   try {
-    const { events, summary } = await get(`/api/wardrobe/${encodeURIComponent(item.id)}/wear-history`);
+    const { events, summary } = await get(`${pathOf(item)}/wear-history`);
     const entries = events.slice(0, 8).map((event) => h("li.soft", when(event.occurredAt), event.occasion && ` · ${event.occasion}`, event.weatherSnapshot && ` · ${Math.round(event.weatherSnapshot.tempCelsius)} °C`));
     const more = Math.max(events.length - 8, 0) + (summary.legacyUntrackedCount ?? 0);
     place.replaceChildren(entries.length ? h("ul.plain", entries, more > 0 && h("li.soft", `and ${more} more`)) : h("p.soft", "No wear is on record."));
@@ -121,15 +193,17 @@ async function drawHistory(item, place) {
 }
 
 /** Shows a draft for review and acceptance. */
-export function review(draft, onchange) {
-  const { element, read, input } = form(draft);
+export const review = (draft, onchange) => opened(draft, onchange, (known, currency) => drawReview(known, currency, onchange));
+
+function drawReview(known, currency, onchange) {
+  const draft = known.value;
   // The stylist needs a category.
-  input.category.required = true;
+  const fields = editor(known, { currency, needsCategory: true });
   const accept = h("button.primary", { type: "submit" }, "Add to wardrobe");
   const submit = async (event) => {
     event.preventDefault();
     await act(accept, async () => {
-      await put(read());
+      if (!(await fields.save())) return;
       await call("PATCH", `/api/wardrobe/drafts/${encodeURIComponent(draft.id)}/accept`, {});
       forget();
       toast("Added to your wardrobe.");
@@ -137,5 +211,5 @@ export function review(draft, onchange) {
       onchange();
     });
   };
-  const box = dialog("Is this right?", h("form.detail", { onsubmit: submit }, cutout(draft, "The new piece", draft.category, onchange), h("div.stack", element, h("div.actions", accept))), { wide: true });
+  const box = dialog("Is this right?", h("form.detail", { onsubmit: submit }, cutout(draft, "The new piece", draft.category, () => fields.renew().then(onchange)), h("div.stack", fields.element, h("div.actions", accept))), { wide: true });
 }

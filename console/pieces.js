@@ -18,8 +18,8 @@ export function pieces(signal) {
 
 export const forget = () => { loaded = null; };
 
-/** Replaces a cached piece with its changed version. */
-export async function replace(item) {
+/** Keeps the changed version of a piece. */
+export async function keep(item) {
   const known = await pieces();
   const place = known.findIndex((one) => one.id === item.id);
   if (place >= 0) known[place] = item;
@@ -48,20 +48,22 @@ export function categories(items) {
   return [...written].map(([key, ways]) => [key, usual(ways)]).sort(([, one], [, other]) => one.localeCompare(other));
 }
 
-/** The pieces in a file's text, and a description of its other rows. A row is a wear event if it names an item, and a piece if it
- * has a field of one. */
+/** The pieces in a file's text, each with the number of its row, and a description of the other rows. A row is a wear event if it
+ * names an item, and a piece if it has a field of one and is no draft. */
 export function rowsOf(text) {
   const rows = read(text);
   const ofPieces = new Set(fieldsOf("CreateItemRequest"));
   ofPieces.delete("id");
   const has = (row, name) => row[name] !== null && row[name] !== undefined;
   const isObject = (row) => typeof row === "object" && row !== null && !Array.isArray(row);
-  const wears = rows.filter((row) => isObject(row) && has(row, "itemId"));
-  const items = rows.filter((row) => isObject(row) && !has(row, "itemId") && Object.keys(row).some((name) => ofPieces.has(name) && has(row, name)));
-  const rest = rows.length - wears.length - items.length;
+  const isPiece = (row) => Object.keys(row).some((name) => ofPieces.has(name) && has(row, name));
+  const kind = (row) => (!isObject(row) ? "rest" : has(row, "itemId") ? "wear" : has(row, "draftStatus") ? "draft" : isPiece(row) ? "piece" : "rest");
+  const kinds = rows.map(kind);
+  const [wears, drafts, rest] = ["wear", "draft", "rest"].map((name) => kinds.filter((kind) => kind === name).length);
+  const items = rows.map((item, place) => ({ item, number: place + 1 })).filter((_, place) => kinds[place] === "piece");
   if (!items.length) throw new Fault(0, "There are no pieces in this file.");
-  const others = [wears.length === 1 && "1 wear event", wears.length > 1 && `${wears.length} wear events`, rest === 1 && "1 entry that is no piece, such as a profile", rest > 1 && `${rest} entries that are no pieces`];
-  return { items, others: others.filter(Boolean).join(" and ") };
+  const others = [wears === 1 && "1 wear event", wears > 1 && `${wears} wear events`, drafts === 1 && "1 draft", drafts > 1 && `${drafts} drafts`, rest === 1 && "1 entry that is no piece, such as a profile", rest > 1 && `${rest} entries that are no pieces`];
+  return { items, others: new Intl.ListFormat("en").format(others.filter(Boolean)) };
 }
 
 /** The rows of a JSON list, of what the console exported, or of a file with a JSON object on each line. */

@@ -1,44 +1,64 @@
 // The profile, the stylist's memory, and API tokens.
-import { call, get, has } from "/console/api.js";
-import { act, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
+import { Conflict, call, get, has, read, replace } from "/console/api.js";
+import { act, changedElsewhere, confirm, dialog, field, h, select, toast, when } from "/console/dom.js";
 
 const list = (text) => text.split(",").map((part) => part.trim()).filter(Boolean);
+const FIELDS = {
+  locationCity: "city", currencyCode: "currency", preferredSizeSystem: "sizes", stylePreferences: "styles", preferredColours: "colours", favoriteBrands: "brands",
+  heightCm: "height", weightKg: "weight", chestCm: "chest", waistCm: "waist", hipsCm: "hips", inseamCm: "inseam", recommendationOptIn: "digest",
+};
 const MEASURES = [["heightCm", "Height, cm"], ["weightKg", "Weight, kg"], ["chestCm", "Chest, cm"], ["waistCm", "Waist, cm"], ["hipsCm", "Hips, cm"], ["inseamCm", "Inseam, cm"]];
 
 export async function show({ content, signal }) {
   const sections = [memory(await get("/api/chat/memory", { signal }))];
-  if (has("get", "/api/profile")) sections.unshift(profile(await get("/api/profile", { signal })));
+  if (has("get", "/api/profile")) sections.unshift(profile(await read("/api/profile", { signal })));
   if (has("post", "/api/auth/tokens")) sections.push(await tokens().catch((fault) => h("p.card", fault.message)));
   content.replaceChildren(h("div.columns", sections));
 }
 
-function profile(stored) {
-  const text = (name) => h("input", { type: "text", value: Array.isArray(stored[name]) ? stored[name].join(", ") : stored[name] ?? "", maxLength: 400 });
+function profile(known, shown = known.value) {
+  const text = (name) => h("input", { type: "text", value: Array.isArray(shown[name]) ? shown[name].join(", ") : shown[name] ?? "", maxLength: 400 });
   const input = {
     locationCity: text("locationCity"), stylePreferences: text("stylePreferences"), preferredColours: text("preferredColours"), favoriteBrands: text("favoriteBrands"),
-    currencyCode: h("input", { value: stored.currencyCode ?? "USD", maxLength: 3, pattern: "[A-Z]{3}" }),
-    preferredSizeSystem: select([["EU", "EU"], ["US", "US"], ["UK", "UK"]], stored.preferredSizeSystem ?? "US"),
+    currencyCode: h("input", { value: shown.currencyCode ?? "USD", maxLength: 3, pattern: "[A-Z]{3}" }),
+    preferredSizeSystem: select([["EU", "EU"], ["US", "US"], ["UK", "UK"]], shown.preferredSizeSystem ?? "US"),
   };
-  const measures = MEASURES.map(([name, label]) => [name, label, h("input", { type: "number", min: 1, max: 1000, step: "0.1", value: stored[name] ?? "" })]);
-  const digest = h("input", { type: "checkbox", checked: stored.recommendationOptIn !== false });
+  const measures = MEASURES.map(([name, label]) => [name, label, h("input", { type: "number", min: 1, max: 1000, step: "0.1", value: shown[name] ?? "" })]);
+  const digest = h("input", { type: "checkbox", checked: shown.recommendationOptIn !== false });
   const save = h("button.primary", { type: "submit" }, "Save profile");
+  const note = h("div");
+  const values = () => {
+    const lists = Object.fromEntries(["stylePreferences", "preferredColours", "favoriteBrands"].map((name) => [name, list(input[name].value)]));
+    const sizes = Object.fromEntries(measures.map(([name, , element]) => [name, element.value === "" ? null : Number(element.value)]));
+    return { ...shown, ...lists, ...sizes, locationCity: input.locationCity.value.trim() || null, currencyCode: input.currencyCode.value.toUpperCase(), preferredSizeSystem: input.preferredSizeSystem.value, recommendationOptIn: digest.checked };
+  };
   const submit = (event) => {
     event.preventDefault();
     act(save, async () => {
-      const lists = Object.fromEntries(["stylePreferences", "preferredColours", "favoriteBrands"].map((name) => [name, list(input[name].value)]));
-      const sizes = Object.fromEntries(measures.map(([name, , element]) => [name, element.value === "" ? null : Number(element.value)]));
-      await call("PUT", "/api/profile", { ...stored, ...lists, ...sizes, locationCity: input.locationCity.value.trim() || null, currencyCode: input.currencyCode.value.toUpperCase(), preferredSizeSystem: input.preferredSizeSystem.value, recommendationOptIn: digest.checked });
-      toast("Profile saved.");
+      try {
+        await replace("/api/profile", values(), known, Object.keys(FIELDS));
+        known = await read("/api/profile");
+        note.replaceChildren();
+        toast("Profile saved.");
+      } catch (fault) {
+        if (!(fault instanceof Conflict)) throw fault;
+        const reload = () => element.replaceWith(profile(fault.now, { ...values(), ...Object.fromEntries(fault.fields.map((name) => [name, fault.now.value[name]])) }));
+        note.replaceChildren(changedElsewhere(fault.fields.map((name) => FIELDS[name]).join(", "), reload));
+      }
     });
   };
-  return h("form.card.stack", { onsubmit: submit }, h("h2", "Profile"),
+  const element = h("form.card.stack", { onsubmit: submit }, h("h2", "Profile"),
     h("div.fields", field("City", input.locationCity, "For weather and season"), field("Currency", input.currencyCode), field("Sizes", input.preferredSizeSystem)),
     field("Styles", input.stylePreferences, "Separated by commas: minimalist, smart casual"), field("Colours", input.preferredColours), field("Brands", input.favoriteBrands),
     h("div.fields", measures.map(([, label, element]) => field(label, element))),
-    h("label.check", digest, "Write me a digest of ideas every week"), h("div.actions", save));
+    h("label.check", digest, "Write me a digest of ideas every week"), note, h("div.actions", save));
+  return element;
 }
 
 function memory(stored) {
+  const note = h("div");
+  // It has no version. A chat in another tab may add to it.
+  const text = ({ summary, preferences }) => JSON.stringify([summary, preferences]);
   const summary = h("textarea", { rows: 4, value: stored.summary ?? "", maxLength: 2000 });
   const rows = h("ul.plain");
   const row = ({ text = "", kind = "like" } = {}) => {
@@ -54,12 +74,16 @@ function memory(stored) {
     event.preventDefault();
     act(save, async () => {
       const preferences = [...rows.children].map((one) => ({ text: one.querySelector("input").value.trim(), kind: one.querySelector("select").value })).filter((one) => one.text);
+      const now = await get("/api/chat/memory");
+      if (text(now) !== text(stored)) return note.replaceChildren(changedElsewhere("what the stylist remembers", () => element.replaceWith(memory(now))));
       await call("PUT", "/api/chat/memory", { summary: summary.value, preferences });
+      element.replaceWith(memory(await get("/api/chat/memory")));
       toast("Memory saved.");
     });
   };
-  return h("form.card.stack", { onsubmit: submit }, h("h2", "What the stylist remembers"), h("h3", "Preferences"), rows, h("div", add),
-    field("From earlier conversations", summary), stored.updatedAt && h("p.soft", "Changed ", when(stored.updatedAt)), h("div.actions", save));
+  const element = h("form.card.stack", { onsubmit: submit }, h("h2", "What the stylist remembers"), h("h3", "Preferences"), rows, h("div", add),
+    field("From earlier conversations", summary), stored.updatedAt && h("p.soft", "Changed ", when(stored.updatedAt)), note, h("div.actions", save));
+  return element;
 }
 
 /** Lists, creates and revokes API tokens. A new one is shown once. */
@@ -87,7 +111,7 @@ async function tokens() {
       name.value = "";
       await draw();
       const copy = h("button", { type: "button", onclick: () => act(copy, async () => { await navigator.clipboard.writeText(token); toast("Copied."); }) }, "Copy");
-      dialog("Your new token", h("div.stack", h("p", "Keep it now: it is not shown again."), h("pre", { tabIndex: 0 }, token), h("div.actions", copy)));
+      dialog("Your new token", h("div.stack", h("p", "Keep it now: it is not shown again."), h("pre", { tabIndex: 0 }, token), navigator.clipboard && h("div.actions", copy)));
     });
   };
   await draw();

@@ -18,7 +18,7 @@ export async function show(page) {
   async function next() {
     const card = open[0];
     if (!card || done >= target) return finish();
-    const answer = (signal, label, kind = "") => h(`button${kind}`, { type: "button", onclick: (event) => act(event.currentTarget, () => respond(card, signal)) }, label);
+    const answer = (signal, label, kind = "") => h(`button${kind}`, { type: "button", onclick: ({ currentTarget }) => place.querySelector("[aria-busy]") || act(currentTarget, () => respond(card, signal)) }, label);
     const [down, up] = [answer("down", "✕ Not me"), answer("up", "♥ Like it", ".primary")];
     place.replaceChildren(
       h("progress", { max: target, value: done, "aria-label": `${done} of ${target} answered` }),
@@ -42,13 +42,13 @@ export async function show(page) {
     const lists = Object.entries(inferredTastes ?? {}).map(([name, value]) => [name.replace(/([A-Z])/g, " $1").toLowerCase(), Array.isArray(value) ? value : Object.keys(value ?? {})]).filter(([, values]) => values.length);
     place.replaceChildren(h("article.card.stack", h("h2", "Thank you!"), lists.length ? h("p", "This is what you like, as far as I can see:") : h("p", "Your answers are kept."),
       lists.map(([name, values]) => h("div", h("h3", name), h("p.row", values.slice(0, 12).map((value) => h("span.chip", typeof value === "string" ? value : JSON.stringify(value))))))),
-      h("button", { type: "button", onclick: () => show(page) }, "Once more"));
+      h("button", { type: "button", onclick: ({ currentTarget }) => act(currentTarget, () => show(page)) }, "Once more"));
   }
 
   addEventListener("keydown", (event) => {
     const place = { ArrowLeft: 0, ArrowRight: 1 }[event.key];
     if (place === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
-    content.querySelectorAll(".actions button:not(:disabled)")[place]?.click();
+    content.querySelectorAll(".actions button")[place]?.click();
   }, { signal });
   await next();
 }

@@ -1,13 +1,12 @@
 // The stylist: a streamed conversation with pictures of the pieces that it names.
-import { call, events, get, has, send } from "/console/api.js";
+import { call, events, has, kept, randomId, send } from "/console/api.js";
 import { h, picture } from "/console/dom.js";
 import { named, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
 
-const STORE = "pluckit_chat";
 /** Suggested questions; one is about the most expensive piece. */
 function ideas(items) {
-  const [dearest] = items.filter((item) => !item.isWishlisted).sort((one, other) => (other.price?.amount ?? 0) - (one.price?.amount ?? 0));
+  const [dearest] = items.toSorted((one, other) => (other.price?.amount ?? 0) - (one.price?.amount ?? 0));
   return ["What should I wear today?", `What goes with my ${nameOf(dearest)}?`, "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
 }
 const TOOLS = {
@@ -18,12 +17,12 @@ const TOOLS = {
 };
 const canRejoin = () => has("get", "/api/chat/runs/{}/events");
 
-let chat = JSON.parse(sessionStorage.getItem(STORE) ?? "null") ?? { id: crypto.randomUUID(), turns: [], picked: [] };
+let chat = kept.get("chat") ?? { id: randomId(), turns: [], picked: [] };
 let running = null;
 let view = null;
 
 function save() {
-  sessionStorage.setItem(STORE, JSON.stringify(chat));
+  kept.set("chat", chat);
 }
 
 /** Adds a piece to the next question. */
@@ -52,7 +51,7 @@ export async function show({ content, head, signal }) {
 
   function begin() {
     running?.stop();
-    chat = { id: crypto.randomUUID(), turns: [], picked: [] };
+    chat = { id: randomId(), turns: [], picked: [] };
     save();
     draw();
     input.focus();
@@ -61,8 +60,9 @@ export async function show({ content, head, signal }) {
   function draw() {
     log.replaceChildren(...chat.turns.flatMap((turn) => [h("div.said.user", turn.message), bubble(turn, items)]));
     if (!chat.turns.length) {
-      const begin = items.length ? ideas(items).map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea)) : h("a.button", { href: "#/wardrobe" }, "Add your first piece");
-      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", items.length ? "I know your wardrobe, what you wore when, and what it cost." : "Your wardrobe is empty so far. I can answer more once it is not."), h("div.ideas", begin)));
+      const owned = items.filter((item) => !item.isWishlisted);
+      const begin = owned.length ? ideas(owned).map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea)) : h("a.button", { href: "#/wardrobe" }, "Add your first piece");
+      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", owned.length ? "I know your wardrobe, what you wore when, and what it cost." : "Your wardrobe is empty so far. I can answer more once it is not."), h("div.ideas", begin)));
     }
     drawPicked();
     log.scrollTop = log.scrollHeight;

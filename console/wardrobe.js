@@ -1,5 +1,5 @@
 // The wardrobe: grid, search, filters, photo uploads, import and export.
-import { call, get, has, patiently } from "/console/api.js";
+import { Fault, call, get, has, patiently } from "/console/api.js";
 import { act, confirm, dialog, download, empty, h, money, picture, select, toast } from "/console/dom.js";
 import { categories, categoryOf, forget, matches, nameOf, pieces, rowsOf, titleOf } from "/console/pieces.js";
 import { review, showPiece, wear } from "/console/piece.js";
@@ -11,8 +11,23 @@ const SORTS = {
   dear: ["Highest price", (one, other) => (other.price?.amount ?? -1) - (one.price?.amount ?? -1)],
   cheap: ["Lowest price", (one, other) => (one.price?.amount ?? Infinity) - (other.price?.amount ?? Infinity)],
 };
-const filter = { query: "", category: "", sort: "newest", wishes: false };
 const AT_ONCE = 120;
+/** What is shown, also after another page: `limit` is how many pieces. */
+const filter = { query: "", category: "", sort: "newest", wishes: false, limit: AT_ONCE };
+
+/** Changes what is shown, from its beginning on. */
+const change = (values) => Object.assign(filter, values, { limit: AT_ONCE });
+
+/** Sorts pieces. Prices are compared within a currency, the most frequent one first, since pieces are not converted here. */
+function sorted(items) {
+  const compare = SORTS[filter.sort][1];
+  if (!["dear", "cheap"].includes(filter.sort)) return items.sort(compare);
+  const many = Map.groupBy(items, currencyOf);
+  const rank = (item) => (item.price ? many.get(currencyOf(item)).length : 0);
+  return items.sort((one, other) => rank(other) - rank(one) || currencyOf(one).localeCompare(currencyOf(other)) || compare(one, other));
+}
+
+const currencyOf = (item) => item.price?.originalCurrency ?? "";
 
 export async function show({ content, head, signal }) {
   const grid = h("ul.grid", { "aria-label": "Pieces" });
@@ -37,41 +52,55 @@ export async function show({ content, head, signal }) {
     const owned = items.filter((item) => filter.wishes || !item.isWishlisted);
     const found = categories(owned);
     category.replaceChildren(h("option", { value: "" }, "All categories"), ...found.map(([key, name]) => h("option", { value: key }, name)));
-    category.value = found.some(([key]) => key === filter.category) ? filter.category : "";
+    if (!found.some(([key]) => key === filter.category)) filter.category = "";
+    category.value = filter.category;
     draw(items);
   }
 
   function draw(items) {
-    const found = items.filter((item) => (filter.wishes || !item.isWishlisted) && (!filter.category || categoryOf(item) === filter.category) && matches(item, filter.query)).sort(SORTS[filter.sort][1]);
-    count.textContent = found.length === 1 ? "1 piece" : `${found.length} pieces`;
-    const more = found.slice(AT_ONCE);
-    const rest = h("li", h("button", { type: "button", onclick: () => rest.replaceWith(...more.map(card)) }, `Show ${more.length} more`));
-    grid.replaceChildren(...found.slice(0, AT_ONCE).map(card), ...(more.length ? [rest] : []));
+    const found = sorted(items.filter((item) => (filter.wishes || !item.isWishlisted) && (!filter.category || categoryOf(item) === filter.category) && matches(item, filter.query)));
+    const isByCurrency = ["dear", "cheap"].includes(filter.sort) && new Set(found.map(currencyOf).filter(Boolean)).size > 1;
+    count.textContent = `${found.length === 1 ? "1 piece" : `${found.length} pieces`}${isByCurrency ? ", each currency by itself" : ""}`;
+    const more = found.slice(filter.limit);
+    const rest = h("li", h("button", { type: "button", onclick: () => { filter.limit = Infinity; rest.replaceWith(...more.map(card)); } }, `Show ${more.length} more`));
+    grid.replaceChildren(...found.slice(0, filter.limit).map(card), ...(more.length ? [rest] : []));
     if (found.length) return;
     grid.replaceChildren(h("li", items.length ? empty("Nothing fits", "Try other words, or another category.") : empty("Your wardrobe is empty", "Add a photo of a piece: its background is removed, and its details are filled in as far as they can be seen.")));
   }
 
   function card(item) {
-    const worn = h("button.small", { type: "button", "aria-label": `+1 wear of ${nameOf(item)}`, onclick: () => act(worn, async () => { await wear(item); draw(await pieces()); }) }, "+1 wear");
-    return h("li.piece", h("button.open", { type: "button", onclick: () => showPiece(item, refresh) }, picture(item.imageUrl, "", nameOf(item)), h("span.name", titleOf(item)),
+    // The piece keeps its place, even where another one would come next by now.
+    const again = async () => {
+      const changed = card(await wear(item));
+      element.replaceWith(changed);
+      changed.querySelector(".foot button")?.focus({ preventScroll: true });
+    };
+    const worn = h("button.small", { type: "button", "aria-label": `+1 wear of ${nameOf(item)}`, onclick: () => act(worn, again) }, "+1 wear");
+    const element = h("li.piece", h("button.open", { type: "button", onclick: () => showPiece(item, refresh) }, picture(item.imageUrl, "", nameOf(item)), h("span.name", titleOf(item)),
       h("span.soft.row", (item.colours ?? []).slice(0, 3).map(swatch), h("span.category", item.category))),
       h("div.foot", h("span.soft", [item.price && money(item.price.amount, item.price.originalCurrency), item.wearCount ? `worn ${item.wearCount}×` : "unworn"].filter(Boolean).join(" · ")), item.isWishlisted ? h("span.chip", "wish") : worn));
+    return element;
   }
 
   // ---- Photos
 
   async function upload(files) {
     file.value = "";
-    const pictures = files.filter((one) => one.type.startsWith("image/") || /\.(heic|heif)$/i.test(one.name));
-    if (!pictures.length) return;
+    if (!files.length) return;
+    const refused = [];
     await act(add, async () => {
-      for (const one of pictures) {
+      for (const one of files) {
         const body = new FormData();
         body.append("image", one, one.name);
-        await call("POST", "/api/wardrobe/upload", body);
+        const isPhoto = one.type.startsWith("image/") || /\.(heic|heif)$/i.test(one.name);
+        const sent = isPhoto ? patiently(() => call("POST", "/api/wardrobe/upload", body)) : Promise.reject(new Fault(0, "This is no picture."));
+        await sent.catch((fault) => refused.push(`${one.name}: ${fault.message}`));
       }
-      toast(pictures.length === 1 ? "Photo sent. Its background is being removed." : `${pictures.length} photos sent.`);
     });
+    const sent = files.length - refused.length;
+    if (sent) toast(sent === 1 ? "Photo sent. Its background is being removed." : `${sent} photos sent.`);
+    if (refused.length === 1) toast(refused[0], "fault");
+    else if (refused.length) dialog(`${refused.length} photos were not taken`, h("ul.plain", refused.map((text) => h("li", text))));
     watch();
   }
 
@@ -116,15 +145,15 @@ export async function show({ content, head, signal }) {
     importer.value = "";
     const { items, others } = rowsOf(await chosen.text());
     const left = others && `Left out: ${others}. The command \u201cpluckit import FILE\u201d takes them, too.`;
-    const number = (many) => (many === 1 ? "1 piece" : `${many} pieces`);
-    if (!(await confirm("Import these pieces?", [`${number(items.length)}. Those that are there already stay as they are.`, left].filter(Boolean).join(" "), "Import"))) return;
+    const many = items.length === 1 ? "1 piece" : `${items.length} pieces`;
+    if (!(await confirm("Import these pieces?", [`${many}. Those that are there already stay as they are.`, left].filter(Boolean).join(" "), "Import"))) return;
     let [made, known] = [0, 0];
     const refused = [];
-    for (const [place, item] of items.entries()) {
+    for (const [place, { item, number }] of items.entries()) {
       const told = `Importing ${place + 1} of ${items.length}`;
       count.textContent = `${told}…`;
       await patiently(() => call("POST", "/api/wardrobe", item), (seconds) => { count.textContent = `${told}: the service asks to wait ${seconds} s…`; })
-        .then(() => made++, (fault) => (fault.status === 409 ? known++ : refused.push(`${nameOf(item)}: ${fault.message}`)));
+        .then(() => made++, (fault) => (fault.status === 409 ? known++ : refused.push(`Row ${number}${named(item)}: ${fault.message}`)));
     }
     forget();
     const summary = `${made} imported, ${known} known already, ${refused.length} refused.`;
@@ -133,11 +162,20 @@ export async function show({ content, head, signal }) {
     await refresh();
   }
 
-  search.addEventListener("input", async () => { filter.query = search.value; draw(await pieces(signal)); });
-  for (const [element, name] of [[category, "category"], [sort, "sort"]]) element.addEventListener("change", () => { filter[name] = element.value; refresh(); });
-  wishes.addEventListener("change", () => { filter.wishes = wishes.checked; refresh(); });
+  search.addEventListener("input", async () => { change({ query: search.value }); draw(await pieces(signal)); });
+  for (const [element, name] of [[category, "category"], [sort, "sort"]]) element.addEventListener("change", () => { change({ [name]: element.value }); refresh(); });
+  wishes.addEventListener("change", () => { change({ wishes: wishes.checked }); refresh(); });
   await refresh();
   await watch();
+}
+
+/** The name of a row that is imported, in brackets; none if its fields are not those of a piece. */
+function named(item) {
+  try {
+    return ` (${nameOf(item)})`;
+  } catch {
+    return "";
+  }
 }
 
 function swatch(colour) {
