@@ -20,7 +20,7 @@ use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::domain::similarity::vectors::{Quantized, VectorIndex};
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{CallContext, EMBEDDING_DIMENSIONS, Model};
-use pluckit::model::perceptual_hash::PerceptualHash;
+use pluckit::imaging::perceptual_hash::PerceptualHash;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, DocumentStore, Write};
 use serde_json::json;

@@ -12,7 +12,6 @@ pub mod data;
 pub mod domain;
 pub mod http;
 pub mod identity;
-pub mod imaging;
 pub mod llm;
 pub mod mcp;
 pub mod model;
@@ -24,3 +23,6 @@ pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod workers;
+
+#[doc(no_inline)]
+pub use imaging; // crates/imaging

@@ -25,7 +25,7 @@ use crate::domain::scraper::polite::HostThrottle;
 use crate::imaging::network::{self, Network};
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, Segmenter};
-use crate::imaging::segmentation::{SegmentationService, ServiceOptions};
+use crate::net::segmentation::{SegmentationService, ServiceOptions};
 use crate::llm::Model;
 use crate::llm::offline::OfflineModel;
 use crate::llm::openai::{self, OpenAi};

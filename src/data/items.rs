@@ -13,7 +13,7 @@ use super::{Result, pages};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::lenient;
-use crate::model::perceptual_hash::PerceptualHash;
+use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};

@@ -27,7 +27,7 @@ use crate::domain::media;
 use crate::domain::wardrobe::{self, Unfit};
 use crate::http::extract::AppJson;
 use crate::imaging;
-use crate::imaging::segmentation;
+use crate::net::segmentation;
 use crate::llm;
 use crate::queue;
 use crate::store;

@@ -25,7 +25,6 @@ pub mod lenient;
 pub mod mood;
 pub mod mood_intake;
 pub mod numbers;
-pub mod perceptual_hash;
 pub mod prices;
 pub mod profile;
 pub mod quiz;

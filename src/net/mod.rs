@@ -9,6 +9,7 @@ mod address;
 pub mod guarded;
 pub mod html;
 mod proxy;
+pub mod segmentation;
 
 use std::sync::LazyLock;
 use std::time::Duration;

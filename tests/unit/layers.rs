@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders, and `state.rs`, from the bottom to the top.
+/// The folders, `state.rs`, and the crate `imaging`, from the bottom to the top.
 const ORDER: [&str; 22] = [
     "base",
     "model",

@@ -25,7 +25,7 @@ use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
 use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
-use crate::model::perceptual_hash::PerceptualHash;
+use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::source::Source;
 use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
 

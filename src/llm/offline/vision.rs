@@ -79,12 +79,20 @@ fn style(colours: &[Colour]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Cursor;
 
     use image::{ImageFormat, Rgb, RgbImage};
     use serde_json::Value;
 
     use super::*;
+    use crate::model::vocabulary::COLOURS;
+
+    #[test]
+    fn a_colour_is_named_as_the_product_names_it() {
+        let names: BTreeSet<_> = colours::LOOKS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, BTreeSet::from(COLOURS));
+    }
 
     fn file(format: ImageFormat, paint: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
         let mut file = Vec::new();

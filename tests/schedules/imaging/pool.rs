@@ -1,6 +1,6 @@
 //! The pool for image processing: slots for jobs, memory, and threads that start with the first job.
 
-#[path = "../../../src/imaging/pool/pixel_pool.rs"]
+#[path = "../../../crates/imaging/src/pool/pixel_pool.rs"]
 #[expect(dead_code, reason = "pictures use the rest")]
 mod pixel_pool;
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::future::{join, join_all};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use pluckit::blob::{BlobStore, Span};
-use pluckit::imaging::segmentation::ServiceOptions;
+use pluckit::net::segmentation::ServiceOptions;
 use serde_json::{Value, json};
 
 use crate::support::TestApp;

@@ -39,7 +39,7 @@ use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::imaging::network::Network;
 use pluckit::imaging::pool::PixelPool;
 use pluckit::imaging::segment::{BuiltIn, Segmenter};
-use pluckit::imaging::segmentation::{SegmentationService, ServiceOptions};
+use pluckit::net::segmentation::{SegmentationService, ServiceOptions};
 use pluckit::llm::Model;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::openai::{Limits, OpenAi};

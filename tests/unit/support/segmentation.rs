@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
-use pluckit::imaging::segmentation::ServiceOptions;
+use pluckit::net::segmentation::ServiceOptions;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;

@@ -402,12 +402,12 @@ mod tests {
     use moxcms::ColorProfile;
 
     use super::*;
-    use crate::imaging::transform;
+    use crate::transform;
 
     const OPTIONS: EncodeOptions = EncodeOptions { quality: 95, max_threads: 1 };
 
     fn file(name: &str) -> Vec<u8> {
-        let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 

@@ -10,6 +10,7 @@ mod heic;
 mod jpeg;
 pub mod network;
 mod oklab;
+pub mod perceptual_hash;
 pub mod phash;
 pub mod picture;
 pub mod pipeline;
@@ -17,7 +18,6 @@ pub mod pool;
 mod reduce;
 pub mod remove;
 pub mod segment;
-pub mod segmentation;
 pub mod transform;
 pub mod webp;
 

@@ -106,8 +106,8 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::imaging::pool::PoolOptions;
-    use crate::imaging::segment::CutOut;
+    use crate::pool::PoolOptions;
+    use crate::segment::CutOut;
 
     /// A segmentation service that holds pictures until released.
     struct Slow {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn picture() -> Bytes {
-        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/orientation-1.jpg")).unwrap().into()
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/orientation-1.jpg")).unwrap().into()
     }
 
     #[tokio::test]

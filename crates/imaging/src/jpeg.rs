@@ -315,7 +315,7 @@ fn read_frame(segment: &[u8], outline: &mut Outline) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::transform;
+    use crate::transform;
 
     /// A frame of 640 × 480 with 4:2:0 subsampling.
     const FRAME: [u8; 19] = [0xFF, 0xC2, 0, 17, 8, 0x01, 0xE0, 0x02, 0x80, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn what_is_shrunk_meanwhile_looks_like_the_whole_shrunk() {
         for name in ["orientation-1.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg"] {
-            let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+            let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
             let bytes = std::fs::read(path).unwrap();
             let head = head(&bytes, &Limits::default(), 10).unwrap();
             let whole = decode(&bytes, &head).unwrap();
@@ -425,7 +425,7 @@ mod tests {
     }
 
     fn data(name: &str) -> Vec<u8> {
-        let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(path).unwrap()
     }
 

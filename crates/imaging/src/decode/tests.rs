@@ -8,7 +8,7 @@ const BLUE: [u8; 3] = [30, 40, 190];
 const WHITE: [u8; 3] = [240, 240, 240];
 
 fn file(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, mpsc};
 
 use super::pixel_pool::PERMIT_BYTES;
 use super::*;
-use crate::imaging::{Error, Result};
+use crate::{Error, Result};
 
 fn pool(threads: usize, queue: usize, patience_ms: u64) -> Arc<PixelPool> {
     Arc::new(PixelPool::new(PoolOptions {

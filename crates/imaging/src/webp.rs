@@ -50,7 +50,7 @@ fn failed(why: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::decode::{Format, Limits, decode};
+    use crate::decode::{Format, Limits, decode};
 
     /// Creates a disc with a soft edge and a colour gradient.
     fn disc(layout: Layout) -> Picture {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::mask::Mask;
-use crate::imaging::picture::{Layout, Picture};
+use crate::picture::{Layout, Picture};
 
 /// Half the width of the edge, in pixels of the small copy.
 const EDGE: usize = 2;

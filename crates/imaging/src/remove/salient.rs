@@ -2,8 +2,8 @@
 
 use super::mask::Mask;
 use super::{LEAST_LEFT, MOST_LEFT, Reason, SMALL_HOLE};
-use crate::imaging::network::{SIDE, Saliency};
-use crate::imaging::picture::Picture;
+use crate::network::{SIDE, Saliency};
+use crate::picture::Picture;
 
 /// Confidence from which a point belongs to the garment.
 const BELONGS: f32 = 0.5;
@@ -104,7 +104,7 @@ fn enlarged(saliency: &Saliency, width: usize, height: usize) -> Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::picture::Layout;
+    use crate::picture::Layout;
 
     /// Creates a disc of this radius and edge width around a point.
     fn disc((middle_x, middle_y): (f32, f32), radius: f32, edge: f32) -> Saliency {

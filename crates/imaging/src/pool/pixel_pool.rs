@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::{PoolOptions, give_way};
-use crate::imaging::{Error, Result};
+use super::super::{Error, Result};
 
 /// Bytes of memory per permit.
 pub(super) const PERMIT_BYTES: u64 = 64 * 1024;

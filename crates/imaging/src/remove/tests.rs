@@ -1,9 +1,9 @@
 //! Tests with drawn garments, whose pixels are known.
 
 use super::*;
-use crate::imaging::decode::{self, Limits};
-use crate::imaging::picture::Layout;
-use crate::imaging::transform::to_jpeg;
+use crate::decode::{self, Limits};
+use crate::picture::Layout;
+use crate::transform::to_jpeg;
 
 const WIDTH: u32 = 560;
 const HEIGHT: u32 = 720;
@@ -416,7 +416,7 @@ fn pictures_of_any_shape_are_survived() {
 
 #[test]
 fn a_photograph_from_a_phone_is_cut_out() {
-    let read = |name: &str| std::fs::read(format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let read = |name: &str| std::fs::read(format!("{}/../../tests/data/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let photograph = decode::decode(&read("shirt.jpg"), &Limits::default()).unwrap();
     let truth = decode::decode(&read("shirt-mask.png"), &Limits::default()).unwrap();
     let truth: Vec<bool> = truth.pixels().map(|pixel| pixel[0] > 127).collect();

@@ -12,7 +12,7 @@ use super::Result;
 use super::decode::{self, Limits};
 use super::picture::Picture;
 use super::pool::PixelPool;
-use crate::model::perceptual_hash::PerceptualHash;
+use crate::perceptual_hash::PerceptualHash;
 
 /// Width and height of the transformed picture.
 const SIDE: usize = 32;
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn file(name: &str) -> Vec<u8> {
-        let path = format!("{}/tests/unit/fixtures/phash/{name}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../../tests/unit/fixtures/phash/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, op_registry};
+use sha2::{Digest, Sha256};
 
 use super::pool::give_way;
 use super::{Cause, Picture, transform};
-use crate::base::hash::sha256_hex;
 
 /// Name of the model's file.
 pub const FILE_NAME: &str = "u2netp.onnx";
@@ -167,7 +167,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_end(&mut bytes)).map_err(unreadable)?;
-    let hash = sha256_hex(&bytes);
+    let hash = format!("{:x}", Sha256::digest(&bytes));
     if hash != SHA256 { Err(foreign(format!("its SHA-256 is {hash}"))) } else { Ok(bytes) }
 }
 

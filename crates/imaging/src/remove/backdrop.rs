@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::Field;
-use crate::imaging::oklab::{Lab, distance, distance_squared};
+use crate::oklab::{Lab, distance, distance_squared};
 
 /// Terms of the surface fitted to a colour channel: 1, x, y, x², xy, y².
 const TERMS: usize = 6;
