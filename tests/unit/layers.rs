@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders, `state.rs`, and the crate `imaging`, from the bottom to the top.
+/// The crate `imaging`, the folders, and `state.rs`, from the bottom to the top.
 const ORDER: [&str; 22] = [
+    "imaging",
     "base",
     "model",
     "config",
@@ -15,7 +16,6 @@ const ORDER: [&str; 22] = [
     "store",
     "queue",
     "blob",
-    "imaging",
     "llm",
     "data",
     "identity",
