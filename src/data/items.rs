@@ -10,10 +10,10 @@ use tokio::try_join;
 
 use super::update::{self, Edit};
 use super::{Result, pages};
+use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::lenient;
-use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Page, Query, Scope, Stored};

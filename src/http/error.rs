@@ -27,8 +27,8 @@ use crate::domain::media;
 use crate::domain::wardrobe::{self, Unfit};
 use crate::http::extract::AppJson;
 use crate::imaging;
-use crate::net::segmentation;
 use crate::llm;
+use crate::net::segmentation;
 use crate::queue;
 use crate::store;
 

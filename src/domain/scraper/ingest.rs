@@ -20,12 +20,12 @@ use super::{Error, Scraper};
 use crate::base::chain::Chain;
 use crate::data::items::GLOBAL;
 use crate::domain::pictures;
+use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::imaging::{decode, phash};
 use crate::llm::{CallContext, EMBEDDING_DIMENSIONS};
 use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
-use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::source::Source;
 use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
 

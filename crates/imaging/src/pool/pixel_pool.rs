@@ -8,8 +8,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::{PoolOptions, give_way};
 use super::super::{Error, Result};
+use super::{PoolOptions, give_way};
 
 /// Bytes of memory per permit.
 pub(super) const PERMIT_BYTES: u64 = 64 * 1024;
