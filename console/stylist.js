@@ -1,5 +1,5 @@
 // The stylist: a streamed conversation with pictures of the pieces that it names.
-import { call, events, has, kept, randomId, send } from "/console/api.js";
+import { Fault, call, events, has, kept, pause, randomId, send } from "/console/api.js";
 import { h, picture } from "/console/dom.js";
 import { named, nameOf, pieces, titleOf } from "/console/pieces.js";
 import { showPiece } from "/console/piece.js";
@@ -111,8 +111,7 @@ export async function show({ content, head, signal }) {
   const last = chat.turns.at(-1);
   if (last?.state === "running" && !running) {
     if (last.run && canRejoin()) {
-      Object.assign(last, { text: "", tools: [] });
-      follow(last, (options) => send("GET", `/api/chat/runs/${last.run}/events?after=0`, undefined, options));
+      follow(last, again(last));
     } else {
       last.state = "stopped";
       draw();
@@ -122,7 +121,18 @@ export async function show({ content, head, signal }) {
   input.focus({ preventScroll: true });
 }
 
-/** Reads the events of an answer as they arrive, even while another page is shown. */
+/** Requests an answer that is under way, from its beginning. */
+const again = (turn) => async (options) => {
+  const response = await send("GET", `/api/chat/runs/${turn.run}/events?after=0`, undefined, options);
+  Object.assign(turn, { text: "", tools: [] });
+  return response;
+};
+
+/** How often a lost answer is requested again, after a pause that grows by a second up to five: for some 25 seconds. */
+const MOST_TRIES = 8;
+
+/** Reads the events of an answer as they arrive, even while another page is shown. An answer whose connection is lost goes on in
+ * the service, and is requested again. */
 async function follow(turn, open) {
   const control = new AbortController();
   running = {
@@ -134,17 +144,25 @@ async function follow(turn, open) {
     },
   };
   view?.update(turn);
-  try {
-    const response = await open({ signal: control.signal });
-    turn.run = canRejoin() ? response.headers.get("X-Run-Id") ?? turn.run : null;
-    save();
-    for await (const event of events(response)) {
-      take(turn, event);
-      view?.update(turn);
+  for (let tries = 0; turn.state === "running"; tries++) {
+    try {
+      const response = await open({ signal: control.signal });
+      turn.run = canRejoin() ? response.headers.get("X-Run-Id") ?? turn.run : null;
+      save();
+      for await (const event of events(response)) {
+        take(turn, event);
+        view?.update(turn);
+      }
+      // A proxy can end a stream before its last event.
+      if (turn.state === "running") throw new Fault(0, "The connection to the service was lost.");
+    } catch (fault) {
+      if (turn.state !== "running") break;
+      if (fault.status !== 0 || !turn.run || tries === MOST_TRIES) Object.assign(turn, { state: "failed", fault: fault.message });
+      else {
+        open = again(turn);
+        await Promise.race([pause(Math.min(tries, 5)), new Promise((resolve) => control.signal.addEventListener("abort", resolve))]);
+      }
     }
-    if (turn.state === "running") turn.state = "done";
-  } catch (fault) {
-    if (turn.state !== "stopped") Object.assign(turn, { state: "failed", fault: fault.message });
   }
   running = null;
   save();
@@ -157,6 +175,8 @@ function take(turn, event) {
   else if (event.type === "tool_result") {
     const tool = turn.tools.findLast((tool) => tool.name === event.name && tool.ms === undefined);
     if (tool) tool.ms = event.toolLatencyMs ?? 0;
+  } else if (event.type === "done") {
+    if (turn.state === "running") turn.state = "done";
   } else if (event.type === "step_reset") Object.assign(turn, { text: "", tools: [] });
   else if (event.type === "error") Object.assign(turn, { state: "failed", fault: event.content ?? event.message ?? "The answer broke off." });
 }

@@ -179,6 +179,24 @@ const journeys = {
     expect(/Add underwear and socks for 14 days/.test(await answered(page)), "the answer is not whole after a reload");
     expect(!/Stopped/.test(await answered(page)), "the answer stopped");
   },
+  async "rejoin an answer whose connection was lost"(page) {
+    let asked = 0;
+    const stream = (text, headers) => (route) => {
+      asked += 1;
+      // At first the service is not there yet.
+      return asked === 2 ? route.abort("connectionrefused") : route.fulfill({ headers, contentType: "text/event-stream", body: text });
+    };
+    const answers = {
+      "**/api/chat": stream('data: {"type":"token","content":"Your navy"}\n\n', { "X-Run-Id": "a-run" }),
+      "**/api/chat/runs/a-run/events*": stream('data: {"type":"token","content":"Your navy shirt."}\n\ndata: {"type":"done"}\n\n'),
+    };
+    await aside(page, async (page) => {
+      await page.getByRole("textbox", { name: "Message" }).fill("What goes?");
+      await page.keyboard.press("Enter");
+      await page.locator(".said.stylist").getByText("Your navy shirt.", { exact: true }).waitFor();
+      expect(asked === 3, `it is asked ${asked} times`);
+    }, answers);
+  },
   async "find, wear, edit and delete a piece"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
     await open(page, "wardrobe");
