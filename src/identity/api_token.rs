@@ -39,6 +39,8 @@ const PREFIX: &str = "pat-";
 const ID_BYTES: usize = 16;
 /// Length of a token's secret: 256 bits.
 const SECRET_BYTES: usize = 32;
+/// Length of a token: prefix, id in base64url, a dot, and secret in base64url.
+const TOKEN_LENGTH: usize = 70;
 
 /// A new token. Does not implement `Debug`, so that it cannot reach a log.
 pub struct NewToken {
@@ -233,11 +235,10 @@ fn new_secret() -> (ApiTokenId, String) {
 
 /// Parses the id in a token, valid or not; `None` if it is not in the form of a token.
 fn id_named_by(token: &str) -> Option<ApiTokenId> {
-    let (id, secret) = token.strip_prefix(PREFIX)?.split_once('.')?;
-    // Longer ones are not decoded at all.
-    if id.len() > 2 * ID_BYTES || secret.len() > 2 * SECRET_BYTES {
+    if token.len() != TOKEN_LENGTH {
         return None;
     }
+    let (id, secret) = token.strip_prefix(PREFIX)?.split_once('.')?;
     let id: [u8; ID_BYTES] = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
     let _: [u8; SECRET_BYTES] = URL_SAFE_NO_PAD.decode(secret).ok()?.try_into().ok()?;
     Some(ApiTokenId::from(Uuid::from_bytes(id).to_string()))

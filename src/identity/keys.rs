@@ -206,11 +206,7 @@ impl Inner {
         let (Description { issuer: named, jwks_uri }, life) = self.get(place.clone()).await?;
         let jwks_uri = Url::parse(&jwks_uri).map_err(|_| Error::Mismatch)?;
         let is_named = named.trim_end_matches('/') == issuer.trim_end_matches('/');
-        // At least as secure as the discovery document itself.
-        if !is_named || (jwks_uri.scheme() != "https" && jwks_uri.scheme() != place.scheme()) {
-            return Err(Error::Mismatch);
-        }
-        Ok((jwks_uri, life))
+        if is_named && is_as_secure(&jwks_uri, &place) { Ok((jwks_uri, life)) } else { Err(Error::Mismatch) }
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<(T, Duration), Error> {
@@ -248,7 +244,30 @@ fn rsa_key(value: Value) -> Option<(Option<String>, Arc<DecodingKey>)> {
     Some((key.common.key_id, Arc::new(decoding)))
 }
 
+/// Whether the keys are fetched at least as securely as the discovery document that names their URL.
+fn is_as_secure(keys: &Url, document: &Url) -> bool {
+    keys.scheme() == "https" || keys.scheme() == document.scheme()
+}
+
 fn max_age(cache_control: &str) -> Option<Duration> {
     let directive = cache_control.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
     directive.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_fetched_as_securely_as_their_description() {
+        for (keys, document, expected) in [
+            ("https://login.example/keys", "https://login.example", true),
+            ("https://login.example/keys", "http://127.0.0.1:8080", true),
+            ("http://127.0.0.1:8080/keys", "http://127.0.0.1:8080", true),
+            ("http://login.example/keys", "https://login.example", false),
+        ] {
+            let url = |text: &str| Url::parse(text).unwrap();
+            assert_eq!(is_as_secure(&url(keys), &url(document)), expected, "{keys} {document}");
+        }
+    }
 }

@@ -129,10 +129,10 @@ impl SessionService {
 
     /// Returns the user of a cached access token that is still valid.
     pub fn known_user(&self, access_token: &str) -> Option<UserId> {
-        if !Self::is_access_token(access_token) || access_token.len() > LONGEST_TOKEN_BYTES {
+        if !Self::is_access_token(access_token) {
             return None;
         }
-        let (user, expires_at) = self.checked.find(&sha256_hex(access_token))?;
+        let (user, expires_at) = self.checked.find(&hash_of(access_token)?)?;
         (expires_at >= self.now()).then_some(user)
     }
 
@@ -141,10 +141,7 @@ impl SessionService {
         if let Some(user) = self.known_user(access_token) {
             return Ok(Some(user));
         }
-        if access_token.len() > LONGEST_TOKEN_BYTES {
-            return Ok(None);
-        }
-        let hash = sha256_hex(access_token);
+        let Some(hash) = hash_of(access_token) else { return Ok(None) };
         if self.checked.is_refused(&hash) {
             return Ok(None);
         }
@@ -263,10 +260,7 @@ impl SessionService {
     }
 
     async fn find_by_refresh_token(&self, token: &str) -> Result<Option<(Session, ETag)>> {
-        if token.len() > LONGEST_TOKEN_BYTES {
-            return Ok(None);
-        }
-        let hash = sha256_hex(token);
+        let Some(hash) = hash_of(token) else { return Ok(None) };
         let found = match session_named_by(token, REFRESH_PREFIX) {
             Some((user, id)) => self.sessions.find(&user, &id).await?,
             None => self.sessions.find_by_refresh_hash(&hash).await?,
@@ -371,6 +365,11 @@ fn new_session(
 const ID_BYTES: usize = 16;
 /// Length of a token's secret: 256 bits.
 const SECRET_BYTES: usize = 32;
+
+/// Returns the hash of a token; `None` if it is longer than any token.
+fn hash_of(token: &str) -> Option<String> {
+    (token.len() <= LONGEST_TOKEN_BYTES).then(|| sha256_hex(token))
+}
 
 /// Creates a token from the session's location and a secret.
 fn new_token(prefix: &str, user: &UserId, id: Uuid) -> String {

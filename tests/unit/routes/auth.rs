@@ -1,19 +1,23 @@
 //! Signing in, refreshing and ending sessions; every way in which a token can be bad.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
-use pluckit::base::clock::Clock;
+use pluckit::base::clock::{Clock, ManualClock};
 use pluckit::model::ids::UserId;
+use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Query};
 use serde_json::{Value, json};
+use time::macros::datetime;
 
 use crate::support::counted::Counted;
 use crate::support::google::{CLIENT_ID, Google, Key, NEXT, STRANGE};
+use crate::support::intercepted::{Intercepted, OldPage};
 use crate::support::{TestApp, refusal};
 
 const SIGN_IN: &str = "/api/auth/mobile-token";
@@ -245,6 +249,32 @@ async fn no_bad_token_lets_anybody_in() {
 }
 
 #[tokio::test]
+async fn a_token_in_a_body_has_so_many_bytes_at_most() {
+    let (app, _google) = app_with_google().await;
+    for (length, status) in [(LONGEST_IN_BODY, 401), (LONGEST_IN_BODY + 1, 422)] {
+        let answer = app.nobody().post(SIGN_IN, json!({ "id_token": "x".repeat(length) })).await;
+        assert_eq!(answer.code(), status, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_counts_after_the_word_bearer_only() {
+    let app = TestApp::new();
+    let token = app.state.sessions.open(UserId::from("ada")).await.unwrap().access_token;
+    for (value, status) in [
+        (format!("Bearer {token}"), 200),
+        (format!("bEARER   {token} "), 200),
+        (format!("Basic {token}"), 401),
+        (format!("Bearer{token}"), 401),
+        (token, 401),
+        ("Bearer ".to_owned(), 401),
+    ] {
+        let answer = app.nobody().header("authorization", &value).get(MEMORY).await;
+        assert_eq!(answer.code(), status, "{}", value.split(' ').next().unwrap());
+    }
+}
+
+#[tokio::test]
 async fn forged_key_ids_do_not_make_us_fetch_again_and_again() {
     let (app, google) = app_with_google().await;
     let tokens = bad_tokens(&google, now(&app));
@@ -438,6 +468,44 @@ async fn a_session_of_the_api_is_accepted_and_its_fields_kept() {
 }
 
 #[tokio::test]
+async fn a_token_of_the_api_has_512_bytes_at_most() {
+    let app = TestApp::new();
+    let hash = pluckit::base::hash::sha256_hex;
+    for (length, is_good) in [(512, true), (513, false)] {
+        let token = |prefix: &str| format!("{prefix}{}", "1".repeat(length - prefix.len()));
+        let (access, refreshing) = (token("at-"), token("rt-"));
+        let document = json!({
+            "id": length.to_string(), "userId": "ada", "issuedAt": "2026-03-02T09:10:00", "revoked": false,
+            "accessTokenHash": hash(access.clone()), "accessTokenExpiresAt": "2026-03-02T09:40:00+00:00",
+            "refreshTokenHash": hash(refreshing.clone()), "refreshTokenExpiresAt": "2026-03-30T00:00:00Z",
+        });
+        app.save(Container::RefreshTokens, "ada", document).await;
+        let status = app.bearer(&access).get(MEMORY).await.status;
+        assert_eq!(status == StatusCode::OK, is_good, "{length}: {status}");
+        let (status, _) = refresh(&app, &json!(refreshing)).await;
+        assert_eq!(status == StatusCode::OK, is_good, "{length}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_opened_while_others_are_ended_ends_too() {
+    let old = Arc::new(OldPage::of(Container::RefreshTokens));
+    let store = SqliteStore::in_memory(Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)))).unwrap();
+    let app = TestApp::builder().store(Intercepted::new(Arc::new(store), old.clone())).start();
+    let open = async || app.state.sessions.open(UserId::from("ada")).await.unwrap().access_token;
+    let first = open().await;
+    let query = Query::partition(Container::RefreshTokens, "ada");
+    let page = app.state.data.store.query(&query).await.unwrap();
+    let second = open().await;
+    old.show(page);
+    app.state.sessions.revoke_user(&"ada".into()).await.unwrap();
+    assert!(old.was_seen(), "it saw the first session only");
+    for token in [first, second] {
+        assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
 async fn in_development_callers_on_this_machine_are_the_development_user() {
     let app = TestApp::builder().setting("AZURE_FUNCTIONS_ENVIRONMENT", "development").start();
     assert_eq!(app.nobody().get(MEMORY).await.status, StatusCode::OK);
@@ -618,7 +686,8 @@ async fn the_oldest_of_more_than_fifty_sessions_ends() {
         assert_eq!(status == StatusCode::OK, number >= 3, "session {number}: {status}");
     }
     assert_eq!(other.get(MEMORY).await.status, StatusCode::OK);
+    app.clock.advance(Duration::from_secs(24 * 60 * 60 - 10));
     assert_eq!(sessions_of(&app, "ada").await.len(), 53);
-    app.clock.advance(Duration::from_secs(24 * 60 * 60));
+    app.clock.advance(Duration::from_secs(10));
     assert_eq!(sessions_of(&app, "ada").await.len(), 50, "of those that ended nothing is kept for long");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use pluckit::base::clock::Clock;
 use pluckit::identity::session::Grant;
+use pluckit::model::api_token::Scopes;
 use pluckit::model::ids::UserId;
 use serde_json::json;
 
@@ -58,6 +59,17 @@ async fn a_refresh_token_is_good_for_thirty_days() {
     assert!(refresh(&app, &first.refresh_token).await.is_some());
     app.clock.advance(MOMENT);
     assert!(refresh(&app, &second.refresh_token).await.is_none());
+}
+
+#[tokio::test]
+async fn an_api_token_is_good_until_its_end() {
+    let app = TestApp::new();
+    let make = async || app.state.api_tokens.create(&"ada".into(), "x", 1, Scopes::ALL).await.unwrap().unwrap().secret;
+    let (known, unknown) = (make().await, make().await);
+    app.clock.advance(DAY - MOMENT);
+    assert!(is_good(&app, &known).await);
+    app.clock.advance(MOMENT);
+    assert!(!is_good(&app, &known).await && !is_good(&app, &unknown).await);
 }
 
 #[tokio::test]
@@ -202,6 +214,20 @@ async fn signing_keys_are_asked_for_every_other_second_and_once_a_minute_when_th
 }
 
 #[tokio::test]
+async fn only_keys_for_signatures_check_them() {
+    for (field, value, is_good) in [
+        ("use", json!("enc"), false),
+        ("alg", json!("RS512"), false),
+        ("use", json!(null), true),
+        ("alg", json!(null), true),
+    ] {
+        let (app, google) = app_with_google().await;
+        google.publish_as(&google.key, field, value.clone());
+        assert_eq!(is_let_in(&app, &google.key).await, is_good, "{field} {value}");
+    }
+}
+
+#[tokio::test]
 async fn a_set_of_keys_has_half_a_mebibyte_at_most() {
     for (bytes, is_good) in [(512 * 1024, true), (512 * 1024 + 1, false)] {
         let (app, google) = app_with_google().await;
@@ -220,5 +246,24 @@ async fn a_google_token_is_good_for_a_minute_more_and_less() {
         let mut claims = Google::claims(now);
         claims[name] = json!(at);
         assert_eq!(is_good(&app, &google.key.sign(&claims)).await, expected, "{name} {}", at - now);
+    }
+}
+
+#[tokio::test]
+async fn a_google_token_has_eight_kibibytes_at_most() {
+    let (app, google) = app_with_google().await;
+    // With an id of this length, tokens of that size exist.
+    let key = Key::new("key-10", NEXT);
+    google.publish_only(&key);
+    let padded = |bytes: usize| {
+        let mut claims = Google::claims(app.clock.now().unix_timestamp());
+        claims["padding"] = json!("x".repeat(bytes));
+        key.sign(&claims)
+    };
+    let about = (8192 - padded(0).len()) / 4 * 3;
+    let most = (about - 3..).find(|bytes| padded(*bytes).len() >= 8192).unwrap();
+    for (bytes, length, expected) in [(most, 8192, true), (most + 1, 8194, false)] {
+        let token = padded(bytes);
+        assert_eq!((token.len(), is_good(&app, &token).await), (length, expected));
     }
 }

@@ -457,11 +457,12 @@ async fn a_tenant_s_tokens_let_services_in() {
     let refused = (401, "Unauthorized metadata request.".to_owned());
     assert_eq!(ask(&tenant.key.sign(&claims)).await.0, 200);
     assert_eq!(ask(&tenant.key.sign(&with("exp", json!(now - 30)))).await.0, 200, "within the leeway");
+    assert_eq!(ask(&tenant.key.sign(&with("nbf", json!(now + 60)))).await.0, 200, "within the leeway");
     for bad in [
         with("aud", json!("api://other")),
         with("iss", json!("https://login.example")),
-        with("exp", json!(now - 61)),
-        with("nbf", json!(now + 120)),
+        with("exp", json!(now - 60)),
+        with("nbf", json!(now + 61)),
         without("exp"),
         without("aud"),
         without("iss"),
@@ -494,6 +495,14 @@ async fn a_tenant_s_tokens_let_services_in() {
     assert_eq!(ask(&next.sign(&claims)).await.0, 200);
     assert_eq!(ask(&next.sign_without_id(&claims)).await.0, 200);
     assert_eq!((tenant.descriptions(), tenant.fetches()), (2, 2));
+    // Without an id, tokens of 16 KiB exist.
+    let padded = |bytes: usize| next.sign_without_id(&with("padding", json!("x".repeat(bytes))));
+    let about = (16 * 1024 - padded(0).len()) / 4 * 3;
+    let most = (about - 3..).find(|bytes| padded(*bytes).len() >= 16 * 1024).unwrap();
+    for (bytes, length, status) in [(most, 16 * 1024, 200), (most + 1, 16 * 1024 + 2, 401)] {
+        let token = padded(bytes);
+        assert_eq!((token.len(), ask(&token).await.0), (length, status));
+    }
     // The old set serves while the provider is down, and a service that never reached it lets nobody in.
     tenant.set_down(true);
     app.clock.advance(Duration::from_secs(590));

@@ -11,7 +11,7 @@ use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::identity::api_token::{ApiTokenService, MOST_TOKENS};
 use pluckit::model::api_token::Scopes;
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Query};
+use pluckit::store::{Container, DocumentStore, Key, Query};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -80,6 +80,9 @@ async fn a_token_is_shown_once_and_acts_for_its_user() {
     // Neither the token nor its secret is in the store; the token does not contain its user.
     let page = app.state.data.store.query(&Query::all(Container::ApiTokens)).await.unwrap();
     assert_eq!(page.documents.len(), 2);
+    let id = text(&made["id"]);
+    let key = Key::new(Container::ApiTokens, format!("#{id}"), id);
+    assert!(app.state.data.store.read(&key).await.unwrap().is_some(), "each is in a partition of its own");
     for document in page.documents {
         assert!(!document.json.contains(token) && !document.json.contains(token.split_once('.').unwrap().1));
     }

@@ -152,6 +152,12 @@ impl Google {
         self.shared.set.lock().unwrap()["keys"] = json!([key.jwk]);
     }
 
+    /// Publishes this key and no other, with another value of a field.
+    pub fn publish_as(&self, key: &Key, field: &str, value: Value) {
+        self.publish_only(key);
+        self.shared.set.lock().unwrap()["keys"][0][field] = value;
+    }
+
     /// Sets how long its keys may be cached.
     pub fn set_cache_control(&self, value: &str) {
         value.clone_into(&mut self.shared.cache_control.lock().unwrap());

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use pluckit::llm::{self, CallContext, ChatRequest, Model, PartStream, Purpose, Reply};
-use pluckit::store::{Page, Query, Stored};
+use pluckit::store::{Container, Page, Query, Stored};
 use tokio::task::yield_now;
 
 pub use crate::doubles::between::Call;
@@ -53,6 +54,38 @@ pub trait Interceptor: Send + Sync {
 impl<F: Fn(&Call<'_>) -> Fate + Send + Sync> Interceptor for F {
     fn before(&self, call: &Call<'_>) -> Fate {
         self(call)
+    }
+}
+
+/// Answers one query of a container with a page that may be out of date.
+pub struct OldPage {
+    container: Container,
+    page: Mutex<Option<Page>>,
+}
+
+impl OldPage {
+    pub fn of(container: Container) -> Self {
+        Self { container, page: Mutex::default() }
+    }
+
+    /// Answers the next query with this page.
+    pub fn show(&self, page: Page) {
+        *self.page.lock() = Some(page);
+    }
+
+    /// Whether the page was the answer to a query.
+    pub fn was_seen(&self) -> bool {
+        self.page.lock().is_none()
+    }
+}
+
+impl Interceptor for OldPage {
+    fn before(&self, _call: &Call<'_>) -> Fate {
+        Fate::Passes
+    }
+
+    fn query(&self, query: &Query) -> Option<Page> {
+        if query.container == self.container { self.page.lock().take() } else { None }
     }
 }
 
