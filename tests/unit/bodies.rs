@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::{Body, Bytes};
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Method, Request, StatusCode, request};
 use axum::response::Response;
 use futures::stream;
 use http_body_util::BodyExt;
@@ -147,14 +147,11 @@ async fn a_form_has_sixteen_parts() {
 /// Sends a request whose body stalls.
 async fn begin(
     app: &TestApp,
-    token: &str,
+    request: request::Builder,
 ) -> (mpsc::Sender<Result<Bytes, Infallible>>, impl Future<Output = Response> + use<>) {
     let (sender, receiver) = mpsc::channel(1);
     sender.send(Ok(Bytes::from_static(b"{"))).await.unwrap();
-    let request = Request::put(MEMORY)
-        .header("authorization", format!("Bearer {token}"))
-        .body(Body::from_stream(ReceiverStream::new(receiver)))
-        .unwrap();
+    let request = request.body(Body::from_stream(ReceiverStream::new(receiver))).unwrap();
     let service = app.service();
     (sender, async move { service.oneshot(request).await.unwrap() })
 }
@@ -165,7 +162,8 @@ async fn a_caller_has_so_many_requests_at_once_and_others_have_theirs() {
     let ada = app.state.sessions.open("ada".into()).await.unwrap();
     let mut open = Vec::new();
     for _ in 0..32 {
-        let (sender, answer) = begin(&app, &ada.access_token).await;
+        let request = Request::put(MEMORY).header("authorization", format!("Bearer {}", ada.access_token));
+        let (sender, answer) = begin(&app, request).await;
         open.push((sender, app.state.tasks.spawn(answer)));
     }
     until("all bodies have begun", async || app.state.bodies.held() == 32).await;
@@ -185,6 +183,24 @@ async fn a_caller_has_so_many_requests_at_once_and_others_have_theirs() {
         assert!(String::from_utf8_lossy(&body).contains("json_invalid"));
     }
     assert_eq!(app.state.bodies.held(), 0);
+}
+
+#[tokio::test]
+async fn services_have_any_number_of_requests_at_once_and_callers_without_a_credential_do_not() {
+    let path = "/api/process-image?item_id=a";
+    for (name, value, status) in
+        [("METADATA_EXTRACT_API_KEY", "key", 400), ("PROCESS_IMAGE_AUTH_MODE", "anonymous", 429)]
+    {
+        let app = TestApp::builder().setting("RATE_LIMITS", "true").setting("MAX_CONCURRENT_REQUESTS_PER_CALLER", "1");
+        let app = app.setting(name, value).start();
+        let (sender, answer) = begin(&app, Request::post(path).header("x-api-key", "key")).await;
+        let first = app.state.tasks.spawn(answer);
+        until("the body has begun", async || app.state.bodies.held() == 1).await;
+        let second = app.nobody().header("x-api-key", "key").send(Method::POST, path, Some("image/jpeg"), "x").await;
+        assert_eq!(second.code(), status, "{name}: {}", second.text());
+        drop(sender);
+        assert_eq!(first.await.unwrap().status(), StatusCode::BAD_REQUEST);
+    }
 }
 
 #[tokio::test]

@@ -255,6 +255,8 @@ mod tests {
         assert_eq!(memory.charge(user(1)).try_take(48 * MIB + 1), Err(NoRoom::Ever));
         let all = body(&memory, &user(1), 48 * MIB);
         assert_eq!(all.try_take(1), Err(NoRoom::Ever));
+        drop(all);
+        let _again = body(&memory, &user(2), 48 * MIB);
     }
 
     #[test]

@@ -379,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_ends_leaves_the_others_counted() {
+        let (limits, _clock) = limits("CHAT_STREAMS_PER_USER", "2");
+        let ada = UserId::from("ada");
+        let (first, second) = (limits.open_stream(&ada).unwrap(), limits.open_stream(&ada).unwrap());
+        drop(first);
+        let third = limits.open_stream(&ada).unwrap();
+        assert!(limits.open_stream(&ada).is_err());
+        drop((second, third));
+        assert!(limits.0.streams.lock().is_empty());
+    }
+
+    #[test]
     fn addresses_come_with_and_without_ports() {
         for (text, expected) in [
             ("203.0.113.7", "203.0.113.7"),

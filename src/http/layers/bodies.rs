@@ -296,7 +296,7 @@ mod tests {
         let moved = account(&memory, address.clone());
         assert_eq!(charge(&moved, 9 * MIB).await, Ok(()));
         moved.charge_to(&user("ada"));
-        assert_eq!(charge(&account(&memory, address), 8 * MIB).await, Ok(()));
+        assert_eq!(charge(&account(&memory, address), 9 * MIB).await, Ok(()), "it has no large body any more");
         drop(moved);
         assert_eq!(memory.held(), 0);
         assert!(memory.has_no_shares());
@@ -365,6 +365,8 @@ mod tests {
         let mut body = announced.clone().bound(Body::from("x"));
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!((announced.refusal(), memory.held()), (Some(Refusal::TooLarge), 0));
+        let fits = Account::new(&memory, user("ada"), Some(100), 100).bound(Body::from(vec![0; 100]));
+        assert_eq!(fits.collect().await.unwrap().to_bytes().len(), 100);
     }
 
     #[tokio::test]

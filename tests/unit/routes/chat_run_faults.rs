@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use parking_lot::Mutex;
 use pluckit::base::clock::ManualClock;
-use pluckit::model::ids::RunId;
+use pluckit::data::chat_runs::Appended;
+use pluckit::model::chat_run::{ChatEvent, LogPiece};
+use pluckit::model::ids::{RunId, UserId};
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Key};
+use pluckit::store::{Container, DocumentStore, Key, Page, Stored};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::support::events::{EventStream, Transcript};
-use crate::support::intercepted::{Call, Fate, Intercepted};
+use crate::support::intercepted::{Call, Fate, Intercepted, OldPage};
 use crate::support::model::{self, Answer, Kind, ModelServer, Step, call, say};
 use crate::support::{TestApp, until};
 
@@ -92,7 +96,53 @@ async fn a_run_is_stored_whole_though_every_other_write_fails() {
     let transcript = Transcript::of(EventStream::follow(&ada, &run, 0).await.rest().await);
     assert_eq!(transcript.text(), "Wear navy.");
     assert_eq!(transcript.kinds(), ["tool_use", "tool_result", "token", "memory_update", "done"]);
-    assert_eq!(pair.document(&run).await["attempts"], 1);
+    let document = pair.document(&run).await;
+    assert_eq!(document["attempts"], 1);
+    let stopped = ada.post(&format!("{RUNS}/{run}/stop"), json!({})).await;
+    assert_eq!(stopped.summary(), (200, json!({"status": "completed"})));
+    assert_eq!(pair.document(&run).await, document, "a finished run does not change");
+}
+
+#[tokio::test]
+async fn ids_of_other_documents_are_not_looked_up() {
+    let pair = Pair::start().await;
+    let ada = pair.here.user("ada").await;
+    pair.rule(|_| Fate::Fails);
+    let (not_hex, without_dashes) = ("x".repeat(36), "a".repeat(32));
+    for id in ["x", "chat-c1", &not_hex, &without_dashes] {
+        assert_eq!(ada.get(&format!("{RUNS}/{id}")).await.status, StatusCode::NOT_FOUND, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_log_without_an_end_is_shown_and_deleted_with_its_run() {
+    let pair = Pair::start().await;
+    let (runs, user, run) =
+        (&pair.here.state.data.chat_runs, UserId::from("ada"), RunId::from(Uuid::new_v4().to_string()));
+    let document = json!({
+        "id": run, "userId": "ada", "status": "failed", "ttl": 60, "usage": {"calls": 1, "inputTokens": 9},
+        "createdAt": "2026-03-02T09:15:00Z", "updatedAt": "2026-03-02T09:15:00Z",
+    });
+    pair.here.save(Container::ChatRuns, "ada", document).await;
+    for number in 1..=70 {
+        let piece = LogPiece {
+            id: LogPiece::id(&run, number),
+            run_id: run.clone(),
+            user_id: user.clone(),
+            written_by: "here".to_owned(),
+            first_seq: number,
+            last_seq: number,
+            events: vec![ChatEvent::Token { content: "Wear ".to_owned() }.into()],
+            ttl: 60,
+        };
+        assert_eq!(runs.append(&piece).await.unwrap(), Appended::Done);
+    }
+    let ada = pair.here.user("ada").await;
+    let shown = ada.get(&format!("{RUNS}/{run}")).await.json();
+    assert_eq!((&shown["answer"], &shown["lastSeq"]), (&json!("Wear ".repeat(70)), &json!(70)));
+    assert_eq!((&shown["status"], &shown["usage"]["inputTokens"]), (&json!("failed"), &json!(9)));
+    assert_eq!(ada.delete(&format!("{RUNS}/{run}")).await.status, StatusCode::NO_CONTENT);
+    assert!(runs.pieces_after(&user, &run, 0).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -107,6 +157,7 @@ async fn a_run_whose_process_died_before_its_end_was_written_ends_as_its_log_say
     until("the whole log is stored", async || ada.get(&format!("{RUNS}/{run}")).await.json()["status"] == "completed")
         .await;
     assert_eq!(pair.document(&run).await["status"], "running");
+    assert_eq!(ada.get("/api/chat/c1/stream").await.status, StatusCode::NO_CONTENT, "nothing more comes");
     pair.there.clock.advance(LEASE);
     pair.there.state.runs.sweep().await.unwrap();
     let document = pair.document(&run).await;
@@ -151,4 +202,58 @@ async fn a_reader_waits_for_a_store_that_fails_for_seconds_and_no_longer() {
     assert!(follower.next().await.is_none());
     tokio::time::resume();
     assert_eq!(begun.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn a_reader_takes_over_a_run_whose_process_dies_while_it_waits() {
+    let pair = Pair::start().await;
+    pair.model.push(Kind::Stream, Answer::Steps(vec![model::text("Wear "), Step::Stall]));
+    let mut stream = pair.ask(&pair.there).await;
+    let run = stream.run();
+    stream.take(1).await;
+    let id = RunId::from(run.as_str());
+    let mut follower = pair.here.state.runs.follow(&"ada".into(), &id, 0).await.unwrap();
+    assert_eq!(follower.next().await.map(|(seq, _)| seq), Some(1));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    pair.rule(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Fate::Passes
+    });
+    let reads = async { while follower.next().await.is_some() {} };
+    let dies = async {
+        tokio::time::pause();
+        until("it has looked often", async || calls.load(Ordering::Relaxed) >= 12).await;
+        tokio::time::resume();
+        pair.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+        pair.here.clock.advance(LEASE);
+        pair.until_status(&run, "completed").await;
+    };
+    tokio::join!(reads, dies);
+    assert_eq!(pair.document(&run).await["attempts"], 2);
+}
+
+#[tokio::test]
+async fn a_run_that_ended_after_it_was_found_is_left_as_it_is() {
+    let model = ModelServer::start().await;
+    let old = Arc::new(OldPage::of(Container::ChatRuns));
+    let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
+    let store = Intercepted::new(Arc::new(SqliteStore::in_memory(clock).unwrap()), old.clone());
+    let app = TestApp::builder().store(store).model_server(&model).start();
+    model.push(Kind::Stream, say(&["Wear ", "navy."]));
+    let mut stream = EventStream::ask(&app.user("ada").await, json!({"message": "Hi", "chatId": "c1"})).await;
+    let run = stream.run();
+    stream.rest().await;
+    let key = Key::new(Container::ChatRuns, "ada", run);
+    let read = async || app.state.data.store.read(&key).await.unwrap().unwrap();
+    until("it has ended", async || read().await.json.contains("completed")).await;
+    let stored = read().await;
+    let mut earlier: Value = stored.parse().unwrap();
+    earlier["status"] = json!("running");
+    earlier["leaseExpiresAt"] = json!("2026-03-02T09:15:00Z");
+    app.clock.advance(LEASE);
+    old.show(Page { documents: vec![Stored { json: earlier.to_string(), ..stored.clone() }], ..Page::default() });
+    app.state.runs.sweep().await.unwrap();
+    assert!(old.was_seen());
+    assert_eq!(read().await.json, stored.json);
 }

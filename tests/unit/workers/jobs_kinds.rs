@@ -297,6 +297,8 @@ struct Choosy {
     fails_at: &'static str,
     /// Part of a prompt for which its answer is unusable.
     confused_by: &'static str,
+    /// How often either was asked.
+    troubles: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -311,6 +313,8 @@ impl Model for Choosy {
 
     async fn complete(&self, context: &CallContext, request: ChatRequest) -> llm::Result<Reply> {
         let asked = format!("{:?}", request.messages);
+        let is_trouble = asked.contains(self.fails_at) || asked.contains(self.confused_by);
+        self.troubles.fetch_add(usize::from(is_trouble), Ordering::Relaxed);
         if asked.contains(self.fails_at) {
             return Err(llm::Error::Unavailable("as the test says".into()));
         }
@@ -331,22 +335,23 @@ impl Model for Choosy {
 async fn articles_that_the_model_cannot_read_are_left_out() {
     let web = internet().await;
     let seed = async |fails_at, confused_by| {
-        let model = Choosy { inner: OfflineModel::new(), fails_at, confused_by };
+        let troubles = Arc::new(AtomicUsize::new(0));
+        let model = Choosy { inner: OfflineModel::new(), fails_at, confused_by, troubles: troubles.clone() };
         let app = builder(&web).model(Arc::new(model)).start();
         let root = app.user("root").await;
         let job = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
         app.work_all().await;
         let report = content(&root, &job, "index.md").await;
-        (root.get(&job).await.json(), report)
+        (root.get(&job).await.json(), report, troubles.load(Ordering::Relaxed))
     };
     const NOTHING: &str = "nothing like this is asked";
     let seeds = [("oat 60", NOTHING), (NOTHING, "oat 60"), ("oat ", NOTHING)];
     let [failed, confused, all]: [_; 3] =
         join_all(seeds.map(|(fails_at, confused_by)| seed(fails_at, confused_by))).await.try_into().unwrap();
-    for ((job, report), reason) in
+    for ((job, report, troubles), reason) in
         [(failed, "the model could not be asked"), (confused, "the model's answer had no moods")]
     {
-        assert_eq!(job["status"], "Completed", "{job}");
+        assert_eq!((&job["status"], troubles), (&json!("Completed"), 3), "{job}");
         let read = job["result"]["snippets_processed"].as_u64().unwrap();
         assert!(read == 35 || read == 50, "all but one chunk: {read}");
         assert_eq!((count(&report, "articles"), count(&report, "of them read")), (60, read));
@@ -355,6 +360,18 @@ async fn articles_that_the_model_cannot_read_are_left_out() {
     }
     let expected = "None of the articles could be read: the model failed.";
     assert_eq!((&all.0["status"], &all.0["error"]), (&json!("Failed"), &json!(expected)));
+}
+
+#[tokio::test]
+async fn a_time_without_articles_is_no_failure() {
+    let web = internet().await;
+    let app = builder(&web).start();
+    app.clock.advance(Duration::from_secs(400 * 24 * 60 * 60));
+    let root = app.user("root").await;
+    let job = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
+    app.work_all().await;
+    let job = root.get(&job).await.json();
+    assert_eq!((&job["status"], &job["result"]["snippets_processed"]), (&json!("Completed"), &json!(0)), "{job}");
 }
 
 #[tokio::test]
@@ -426,11 +443,16 @@ async fn a_digest_is_not_made_a_second_time_because_its_note_was_lost() {
     fill(&app).await;
     app.state.jobs.accept(&"root".into(), DIGEST, json!({}), None).await.unwrap();
     assert!(matches!(app.work_once().await, Some(Err(JobError::Retry(_)))));
+    let digests = async || {
+        let page = app.state.data.store.query(&Query::partition(Container::Digests, "root")).await.unwrap();
+        let all = page.documents.into_iter().map(|stored| stored.parse::<Value>().unwrap());
+        all.filter(|digest| digest["suggestions"].is_array()).collect::<Vec<_>>()
+    };
+    let made = digests().await;
+    assert_eq!(made.len(), 1);
     app.clock.advance(Duration::from_secs(60));
     app.work_all().await;
     let jobs = app.user("root").await.get("/api/jobs").await.json();
     assert_eq!(jobs["jobs"][0]["status"], "Completed");
-    let digests = app.state.data.store.query(&Query::partition(Container::Digests, "root")).await.unwrap().documents;
-    let made = digests.iter().filter(|stored| stored.parse::<Value>().unwrap()["suggestions"].is_array());
-    assert_eq!(made.count(), 1);
+    assert_eq!(digests().await, made);
 }

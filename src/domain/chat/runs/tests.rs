@@ -143,6 +143,7 @@ fn the_end_is_told_after_all_that_will_be_in_the_log() {
     let told = over.look(AHEAD_OF_STORE + 1, true).now_or_never();
     assert!(matches!(told, Some(Look::Ended(End::Over(RunStatus::Completed)))));
     assert_eq!(over.ended().now_or_never(), Some(End::Over(RunStatus::Completed)));
+    assert!(over.is_over_after(AHEAD_OF_STORE + 1) && !over.is_over_after(AHEAD_OF_STORE));
 
     let elsewhere = live(true);
     push(&elsewhere, 1..=AHEAD_OF_STORE + 1);
