@@ -689,21 +689,21 @@ async fn content_of_another_type_is_refused() {
             assert_eq!(is_refused, fitting != Some(expect), "{content_type:?} as {expect:?}: {result:?}");
         }
     }
-    for (content_type, feed, sitemap) in [
-        ("application/rss+xml; charset=utf-8", true, true),
-        ("application/atom+xml", true, true),
-        ("text/xml", true, true),
-        ("application/feed+json", true, false),
-        ("application/json", true, false),
-        ("application/x-gzip", true, true),
-        ("application/octet-stream", true, true),
-        ("text/plain; charset=utf-8", true, true),
-        ("text/html", false, false),
-        ("image/svg+xml", false, false),
-        ("", false, false),
+    for (content_type, feed, sitemap, robots) in [
+        ("application/rss+xml; charset=utf-8", true, true, false),
+        ("application/atom+xml", true, true, false),
+        ("text/xml", true, true, true),
+        ("application/feed+json", true, false, false),
+        ("application/json", true, false, false),
+        ("application/x-gzip", true, true, false),
+        ("application/octet-stream", true, true, true),
+        ("text/plain; charset=utf-8", true, true, true),
+        ("text/html", false, false, true),
+        ("image/svg+xml", false, false, false),
+        ("", false, false, true),
     ] {
         web.page("https://shop.example/", move |_| page(content_type, "content"));
-        for (expect, fits) in [(Expect::Feed, feed), (Expect::Sitemap, sitemap)] {
+        for (expect, fits) in [(Expect::Feed, feed), (Expect::Sitemap, sitemap), (Expect::Robots, robots)] {
             let result = client.get("https://shop.example/", expect, Limits::default()).await;
             assert_eq!(result.is_ok(), fits, "{content_type} as {expect:?}: {result:?}");
         }
@@ -796,8 +796,11 @@ async fn an_answer_other_than_success_is_a_failure() {
 
 #[test]
 fn refusals_are_worded_as_agreed() {
-    let texts = [NotHttps, NoHostname, IpLiteral, Unresolved, NotPublic, Invalid, Credentials, Port]
-        .map(|refused| refused.to_string());
+    let all = [NotHttps, NoHostname, IpLiteral, Unresolved, NotPublic, Invalid, Credentials, Port];
+    for refused in all {
+        assert_eq!(FetchError::Refused(refused).is_temporary(), refused == Unresolved, "{refused}");
+    }
+    let texts = all.map(|refused| refused.to_string());
     assert_eq!(
         texts,
         [

@@ -234,6 +234,35 @@ async fn a_reader_takes_over_a_run_whose_process_dies_while_it_waits() {
 }
 
 #[tokio::test]
+async fn a_reader_follows_a_run_to_another_process_unless_it_is_too_far_ahead_of_the_log() {
+    let events_after = async |ahead: usize, is_resumable: bool| {
+        let pair = Pair::start().await;
+        pair.rule(|call| match call.document {
+            Some(document) if document["firstSeq"].is_u64() => Fate::Fails,
+            _ => Fate::Passes,
+        });
+        let words = std::iter::repeat_with(|| model::text("Wear ")).take(ahead);
+        pair.model.push(Kind::Stream, Answer::Steps(words.chain([Step::Stall]).collect()));
+        let mut reader = pair.ask(&pair.here).await;
+        let run = reader.run();
+        if is_resumable {
+            reader = EventStream::follow(&pair.here.user("ada").await, &run, 0).await;
+        }
+        reader.take(ahead).await;
+        pair.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+        pair.there.clock.advance(LEASE);
+        pair.there.state.runs.sweep().await.unwrap();
+        pair.until_status(&run, "completed").await;
+        pair.rule(|_| Fate::Passes);
+        let rest = reader.rest().await;
+        rest.into_iter().map(|event| event.event["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (near, far) = tokio::join!(events_after(128, true), events_after(129, false));
+    assert_eq!(near, ["step_reset", "token", "token", "memory_update", "done"]);
+    assert!(far.is_empty(), "these would go on in the middle of the answer: {far:?}");
+}
+
+#[tokio::test]
 async fn a_run_that_ended_after_it_was_found_is_left_as_it_is() {
     let model = ModelServer::start().await;
     let old = Arc::new(OldPage::of(Container::ChatRuns));

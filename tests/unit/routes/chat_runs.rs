@@ -536,6 +536,8 @@ async fn an_answer_is_resumed_by_its_chat_while_it_is_written_and_by_its_run_for
     let by_run = format!("/api/chat/{run}/stream");
     let again = ada.get(&by_run).await;
     assert_eq!((again.status, again.text().contains("navy.")), (StatusCode::OK, true));
+    let chunks = again.text().lines().filter(|line| line.starts_with("data: {")).count();
+    assert_eq!(again.header("x-workflow-stream-tail-index"), (chunks - 1).to_string());
     assert_eq!(eve.get(&by_run).await.status, StatusCode::NO_CONTENT);
 }
 

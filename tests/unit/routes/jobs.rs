@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
+use pluckit::domain::jobs::kinds::DIGEST;
 use pluckit::model::ids::JobId;
 use pluckit::workers::jobs::run;
 use serde_json::{Value, json};
@@ -323,4 +324,15 @@ async fn no_path_leads_out_of_the_outputs() {
         let expected = if inside == "index.md/" { 200 } else { 404 };
         assert_eq!(answer.status, expected, "{inside}: names of blobs are not names of files");
     }
+}
+
+#[tokio::test]
+async fn a_key_names_its_job_for_a_day() {
+    let app = TestApp::new();
+    let accept = async || app.state.jobs.accept(&"ada".into(), DIGEST, json!({}), Some("key")).await.unwrap();
+    let first = accept().await;
+    app.clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
+    assert_eq!(accept().await, first);
+    app.clock.advance(Duration::from_secs(2));
+    assert_ne!(accept().await, first);
 }

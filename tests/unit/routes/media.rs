@@ -320,6 +320,8 @@ async fn pictures_are_for_users_and_services_unless_opened() {
     let open = TestApp::builder().setting("PROCESS_IMAGE_AUTH_MODE", "anonymous").start();
     let anybody = send_raw(&open.nobody(), "/api/process-image?item_id=a", file.clone()).await;
     assert_eq!(path_of(&anybody), "/api/media/archive/a-transparent.webp");
+    let unknown = send_raw(&open.bearer("at-unknown"), "/api/process-image?item_id=b", file.clone()).await;
+    assert_eq!(path_of(&unknown), "/api/media/archive/b-transparent.webp");
     let ada = open.user("ada").await;
     let hers = send_raw(&ada, "/api/process-image?item_id=a", file).await;
     assert_eq!(path_of(&hers), "/api/media/archive/fdee430d40bd57de/a-transparent.webp");

@@ -110,6 +110,7 @@ async fn what_a_step_wrote_is_shown_when_it_is_finished() {
     let (app, id) = app_with_job(|run: Run| async move {
         run.step("first", async { run.write_output("first.md", "one").await }).await?;
         run.step::<()>("second", async {
+            run.write_output("first.md", "one and a half").await?;
             run.write_output("second.md", "two").await?;
             Err(down())
         })
@@ -121,6 +122,8 @@ async fn what_a_step_wrote_is_shown_when_it_is_finished() {
         assert!(matches!(app.work_once().await, Some(Err(JobError::Retry(_)))));
         let paths: Vec<_> = app.job("ada", &id).await.outputs.into_iter().map(|output| output.path).collect();
         assert_eq!(paths, ["first.md"]);
+        let shown = app.user("ada").await.get(&format!("/api/jobs/{id}/outputs/first.md")).await;
+        assert!(shown.text().contains("one") && !shown.text().contains("half"), "{}", shown.text());
     }
 }
 
