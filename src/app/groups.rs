@@ -159,7 +159,7 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("chat", User, ui_chats::user_streams()).never_repeats(),
         Group::new("chat", User, chat::user_turns())
             .quota(Kind::Model)
-            .largest_body(chat::LARGEST_TURN)
+            .largest_body(chat::LARGEST_UI_TURN)
             .never_repeats(),
         Group::new("openai", User, openai::user()),
         Group::new("openai", User, openai::user_completions())

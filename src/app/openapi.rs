@@ -227,16 +227,13 @@ struct Rules {
     body_mismatch: &'static [u16],
     /// Statuses for a path or query that does not match its schema.
     address_mismatch: &'static [u16],
-    /// Whether `null` counts as a body that is missing.
-    takes_null: bool,
 }
 
 impl Rules {
     fn of(group: &Group) -> Self {
         let (body_mismatch, address_mismatch): (&[u16], &[u16]) =
             if group.refuses_with_text { (&[400], &[]) } else { (&[415, 422], &[422]) };
-        let takes_null = group.refuses_with_text;
-        Self { tag: group.tag, access: group.access, body_mismatch, address_mismatch, takes_null }
+        Self { tag: group.tag, access: group.access, body_mismatch, address_mismatch }
     }
 }
 
@@ -247,13 +244,8 @@ fn complete(operation: &mut Value, rules: &Rules) {
     operation["description"] = about.into_iter().flatten().collect::<Vec<_>>().join("\n\n").into();
     operation["security"] = rules.access.security();
     let mut statuses = rules.access.statuses().to_vec();
-    if let Some(choice) = operation.pointer("/requestBody/content/application~1json/schema/oneOf") {
-        let mut schemas = choice.as_array().into_iter().flatten();
-        let schema = schemas.find(|schema| schema["type"] != "null").cloned();
-        // Elsewhere, an optional body may not be null.
-        if !rules.takes_null {
-            operation["requestBody"]["content"]["application/json"]["schema"] = schema.unwrap_or_default();
-        }
+    // An optional body may also be `null`.
+    if operation.pointer("/requestBody/content/application~1json/schema/oneOf").is_some() {
         operation["requestBody"]["required"] = json!(false);
     }
     if let Some(body) = operation.get("requestBody") {

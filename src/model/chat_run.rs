@@ -97,6 +97,13 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// Reads the author as clients write it: every role but `assistant` counts as the user.
+    pub fn named(role: &str) -> Self {
+        if role == "assistant" { Self::Assistant } else { Self::User }
+    }
+}
+
 /// A message of the conversation before a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentMessage {

@@ -22,12 +22,16 @@ impl Timestamp {
     /// Parses a timestamp.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
+        // A year before 0 cannot be written as RFC 3339.
+        if text.starts_with(['-', '+']) {
+            return None;
+        }
         if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
             // In UTC the year may be out of range.
             return at.checked_to_offset(UtcOffset::UTC).map(Self);
         }
         let zoneless = format_description!(
-            "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute]:[second][optional [.[subsecond]]]"
+            "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
         );
         if let Ok(at) = PrimitiveDateTime::parse(text, &zoneless) {
             return Some(at.assume_utc().into());
@@ -114,6 +118,8 @@ mod tests {
             ("2026-03-08T07:30:00+01:30", "2026-03-08T06:00:00.000Z"),
             ("2026-03-08T06:00:00", "2026-03-08T06:00:00.000Z"),
             ("2026-03-08 06:00:00.5", "2026-03-08T06:00:00.500Z"),
+            ("2026-03-08T06:05", "2026-03-08T06:05:00.000Z"),
+            ("2026-03-08 06:05", "2026-03-08T06:05:00.000Z"),
             ("0001-01-01T00:00:00", "0001-01-01T00:00:00.000Z"),
             ("2026-03-08", "2026-03-08T00:00:00.000Z"),
         ] {
@@ -121,6 +127,10 @@ mod tests {
         }
         let nowhere = ["9999-12-31T23:59:59-12:00", "-9999-01-01T00:00:00+12:00"];
         let wrong = [
+            "-2026-01-01",
+            "+2026-01-01",
+            "-2026-01-01T00:00:00Z",
+            "2026-03-08T06",
             "2026-02-29T00:00:00Z",
             "2026-03-08T24:00:00.000Z",
             "2026-03-08T06-00:00Z",

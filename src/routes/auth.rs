@@ -192,6 +192,8 @@ async fn revoke_sessions(
 
 /// Returns the first non-blank token under one of these names, which clients of various versions use.
 fn first_token(fields: &mut Fields, names: &[&'static str]) -> Option<String> {
-    let tokens: Vec<_> = names.iter().filter_map(|name| fields.optional_text(name, LONGEST_TOKEN)).collect();
+    // The second reading of a name finds its twin, which a blank one must not hide.
+    let twice = names.iter().flat_map(|name| [name, name]);
+    let tokens: Vec<_> = twice.filter_map(|name| fields.optional_text(name, LONGEST_TOKEN)).collect();
     tokens.into_iter().map(|token| token.trim().to_owned()).find(|token| !token.is_empty())
 }

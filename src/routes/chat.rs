@@ -1,6 +1,6 @@
 //! The stylist, over server-sent events, and its memory.
 
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use serde::Serialize;
@@ -20,9 +20,9 @@ use crate::domain::chat::{
 use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::{body_schema, described};
-use crate::http::extract::{AppJson, Fields, Read, chat_id, trace_name};
+use crate::http::extract::{AppJson, Fields, Read, chat_id, is_json, read_body, read_json, trace_name};
 use crate::http::layers::auth::CurrentUser;
-use crate::http::ui_messages::{UiRequest, stream_chunks};
+use crate::http::ui_messages::{UiRequest, long, stream_chunks};
 use crate::model::chat_run::OnDisconnect;
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::ItemId;
@@ -37,8 +37,10 @@ const LONGEST_CHOICE: usize = 20;
 
 /// Largest body of a turn, in bytes; it holds the conversation so far.
 pub const LARGEST_TURN: usize = 1024 * 1024;
+/// Largest body of a turn by `useChat()`, in bytes; it also holds the results of tools.
+pub const LARGEST_UI_TURN: usize = 8 * 1024 * 1024;
 
-/// The chat route for users, with bodies of up to [`LARGEST_TURN`].
+/// The chat route for users, with bodies of up to [`LARGEST_UI_TURN`].
 pub fn user_turns() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(take_turn))
 }
@@ -99,6 +101,26 @@ impl Read for TakeTurnRequest {
     }
 }
 
+/// A turn's body. One of more than [`LARGEST_TURN`] can only be of `useChat()`, and only what is read of it is parsed.
+struct TurnBody(TakeTurnRequest);
+
+impl<S: Send + Sync> FromRequest<S> for TurnBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(&parts.headers, body).await?;
+        if bytes.len() <= LARGEST_TURN {
+            return read_json(&bytes, parts.extensions.get()).await.map(Self);
+        }
+        let reduced = tokio::task::spawn_blocking(move || long::reduce(&bytes)).await.map_err(ApiError::internal)?;
+        Fields::read_object("body", reduced.ok_or(ApiError::TooLarge)?).map(Self)
+    }
+}
+
 impl PartialSchema for TakeTurnRequest {
     fn schema() -> RefOr<Schema> {
         let form = |name: &str| json!({ "$ref": Ref::from_schema_name(name).ref_location });
@@ -134,7 +156,7 @@ impl Read for RecentMessage {
     fn read(fields: &mut Fields) -> Self {
         let role = fields.text("role", 0, 64);
         Self {
-            role: if role == "assistant" { Role::Assistant } else { Role::User },
+            role: Role::named(&role),
             // Any length: longer texts are truncated.
             content: fields.text("content", 0, usize::MAX),
         }
@@ -153,7 +175,7 @@ async fn take_turn(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     headers: HeaderMap,
-    AppJson(body): AppJson<TakeTurnRequest>,
+    TurnBody(body): TurnBody,
 ) -> Result<Response, ApiError> {
     let (form, body) = match body {
         TakeTurnRequest::Plain(body) => (Some(Form::Plain), body),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::text::head;
 use crate::domain::jobs::kinds::{self, MoodsInput};
 use crate::domain::moods::{Error, Seeded};
 use crate::http::error::ApiError;
@@ -78,7 +79,8 @@ struct ListMoodsQuery {
 
 impl Read for ListMoodsQuery {
     fn read(fields: &mut Fields) -> Self {
-        let primary_mood = fields.optional_text("primaryMood", LONGEST_CATEGORY);
+        // Of any length: an unknown one is told with the valid ones.
+        let primary_mood = fields.optional_text("primaryMood", usize::MAX);
         fields.rule("primaryMood", || json!({ "enum": ([&[""][..], &vocabulary::MOODS].concat()) }));
         Self { primary_mood }
     }
@@ -114,7 +116,7 @@ async fn list_moods(
 
 fn category(named: &str) -> Result<&'static str, ApiError> {
     vocabulary::MOODS.into_iter().find(|category| *category == named).ok_or_else(|| {
-        let valid = vocabulary::MOODS.join(", ");
+        let (valid, named) = (vocabulary::MOODS.join(", "), head(named, LONGEST_CATEGORY));
         ApiError::BadValue(format!("Unknown primaryMood '{named}'. Valid values: {valid}"))
     })
 }

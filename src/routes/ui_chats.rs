@@ -1,9 +1,11 @@
 //! Further routes for clients of Vercel's AI SDK: resuming and stopping the answer that is being written in a chat.
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,14 +14,11 @@ use crate::data::chat_runs::ChatRuns;
 use crate::domain::chat::runs;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id};
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id, read_body};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::ui_messages::{UiChunk, count_chunks, stream_chunks};
 use crate::model::ids::{RunId, UserId};
 use crate::state::AppState;
-
-/// Longest stream id that is examined, in characters.
-const LONGEST_STREAM_ID: usize = 128;
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
@@ -91,17 +90,14 @@ async fn find_run(app: &AppState, user: &UserId, id: String, may_be_over: bool) 
     Ok(app.runs.running_in(user, &chat).await?)
 }
 
+/// What is read of the body; everything else is ignored.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only the description is made from it")]
 struct StopChatRequest {
+    /// The stream to stop; another one goes on.
     active_stream_id: Option<String>,
 }
-
-impl Read for StopChatRequest {
-    fn read(fields: &mut Fields) -> Self {
-        Self { active_stream_id: fields.optional_text("activeStreamId", LONGEST_STREAM_ID) }
-    }
-}
-
-described!(StopChatRequest);
 
 #[derive(Serialize, ToSchema)]
 struct StopChatResponse {
@@ -120,9 +116,13 @@ async fn stop_chat(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     AppPath(id): AppPath<String>,
-    body: Option<AppJson<StopChatRequest>>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<AppJson<StopChatResponse>, ApiError> {
-    let meant = body.and_then(|AppJson(body)| body.active_stream_id).filter(|id| !id.is_empty());
+    // Whatever else a client sends is ignored: a page that closes can only send a text.
+    let body: Value = serde_json::from_slice(&read_body(&headers, body).await?).unwrap_or_default();
+    let meant = ["activeStreamId", "active_stream_id"].into_iter().find_map(|name| body[name].as_str());
+    let meant = meant.filter(|id| !id.is_empty());
     if let Some(run) = find_run(&app, &user, id, false).await?
         && meant.is_none_or(|meant| meant == run.as_str())
     {

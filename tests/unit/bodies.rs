@@ -79,7 +79,8 @@ async fn no_route_reads_a_body_without_end() {
                 assert!(asked < 28 * MIB, "{at}: {asked} bytes");
                 let limit = match path.as_str() {
                     path if path.starts_with("/api/auth/") => 32 * KIB,
-                    "/api/chat" | "/api/mcp" | "/api/v1/chat/completions" => MIB,
+                    "/api/chat" => 8 * MIB,
+                    "/api/mcp" | "/api/v1/chat/completions" => MIB,
                     "/api/scraper/ingest/reddit" => 4 * MIB,
                     "/api/process-image" | "/api/wardrobe/upload" | "/api/extract-clothing-metadata" => 28 * MIB,
                     path if ["/api/wardrobe", "/api/profile", "/api/collections", "/api/stylist"]

@@ -2,10 +2,9 @@
 //! length, unanswered questions, truncated answers. Some model servers refuse an empty message, an assistant message at
 //! the beginning, or two messages of one role in a row.
 
+use super::MOST_TOLD_MESSAGES;
 use crate::model::chat_run::{RecentMessage, Role};
 
-/// Most messages sent to a model.
-const MOST_MESSAGES: usize = 50;
 /// Longest message, in characters; the middle of a longer one is omitted.
 const LONGEST_TEXT: usize = 8_000;
 /// Replaces the omitted middle.
@@ -13,7 +12,7 @@ const LEFT_OUT: &str = "\n[…]\n";
 
 /// Returns the newest messages, none empty or too long, with alternating roles, starting with the user.
 pub(super) fn tidy(recent: Vec<RecentMessage>) -> Vec<RecentMessage> {
-    let newest = recent.len().saturating_sub(MOST_MESSAGES);
+    let newest = recent.len().saturating_sub(MOST_TOLD_MESSAGES);
     let mut tidy: Vec<RecentMessage> = Vec::new();
     for RecentMessage { role, content } in recent.into_iter().skip(newest) {
         let content = without_middle(content);
@@ -86,7 +85,7 @@ mod tests {
     #[test]
     fn the_newest_count_and_long_ones_lose_their_middle() {
         let many: Vec<_> = (0..120).map(|n| (if n % 2 == 0 { Role::User } else { Role::Assistant }, "x")).collect();
-        assert_eq!(said(&many).len(), MOST_MESSAGES);
+        assert_eq!(said(&many).len(), MOST_TOLD_MESSAGES);
         let long = format!("a{}z", "é".repeat(9_000));
         let [(_, short)] = &said(&[(Role::User, &long)])[..] else { panic!("one message") };
         assert_eq!(short.chars().count(), LONGEST_TEXT);

@@ -33,6 +33,8 @@ pub use tools::preferences::{LONGEST_PREFERENCE, MOST_PREFERENCES};
 pub const LONGEST_MESSAGE: usize = 8_000;
 /// Most earlier messages that a turn accepts; only the newest are used.
 pub const MOST_RECENT_MESSAGES: usize = 500;
+/// Most earlier messages that a model is told.
+pub const MOST_TOLD_MESSAGES: usize = 50;
 /// Most items that a user can select.
 pub const MOST_SELECTED_ITEMS: usize = 20;
 /// Longest notes of a client, in characters; the rest is ignored.

@@ -30,7 +30,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    pub(super) fn read_object<T: Read>(root: &'static str, value: Value) -> Result<T, ApiError> {
+    pub fn read_object<T: Read>(root: &'static str, value: Value) -> Result<T, ApiError> {
         let place = vec![Step::Name(root)];
         let Value::Object(object) = value else {
             let msg = "Input should be a valid dictionary or object to extract fields from".into();
@@ -43,9 +43,12 @@ impl Fields {
         if fields.faults.is_empty() { Ok(value) } else { Err(ApiError::Invalid(fields.faults)) }
     }
 
-    /// Takes the field's value; `None` if it is missing.
+    /// Takes the field's value; `None` if it is missing. A null does not hide its twin.
     pub(super) fn take(&mut self, name: &'static str) -> Option<Value> {
-        self.object.remove(name).or_else(|| self.object.remove(twin(name).as_ref()))
+        match self.object.remove(name) {
+            given @ (None | Some(Value::Null)) => self.object.remove(twin(name).as_ref()).or(given),
+            given @ Some(_) => given,
+        }
     }
 
     pub(super) fn fault(
@@ -134,8 +137,8 @@ impl Fields {
     /// Reads a required integer from `least` to `most`.
     pub fn integer(&mut self, name: &'static str, least: i64, most: i64) -> i64 {
         self.ask(name, true, |place| place.integer_within(least, most));
-        let given = self.object.get(name).or_else(|| self.object.get(twin(name).as_ref()));
-        if given.is_none_or(Value::is_null) {
+        let given = [self.object.get(name), self.object.get(twin(name).as_ref())];
+        if given.into_iter().flatten().all(Value::is_null) {
             let input = echo_fields(&self.object);
             let loc = self.place.iter().cloned().chain([Step::Name(name)]).collect();
             self.faults.push(missing(loc, input));

@@ -34,7 +34,7 @@ impl<T: Read, S: Send + Sync> FromRequest<S> for AppJson<T> {
     }
 }
 
-/// Extracts an optional body; an empty one counts as missing, whatever its type.
+/// Extracts an optional body; an empty one counts as missing, whatever its type, and so does `null`.
 impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
     type Rejection = ApiError;
 
@@ -44,6 +44,7 @@ impl<T: Read, S: Send + Sync> OptionalFromRequest<S> for AppJson<T> {
         let bytes = read_body(&parts.headers, body).await?;
         match (bytes.is_empty(), is_json) {
             (true, _) => Ok(None),
+            (false, true) if without_mark(&bytes).trim_ascii() == b"null" => Ok(None),
             (false, true) => read_json(&bytes, parts.extensions.get()).await.map(|body| Some(Self(body))),
             (false, false) => Err(ApiError::UnsupportedMediaType),
         }
@@ -69,7 +70,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 
 /// Reads a JSON body. Its parsed values may take many times the memory of the text, and that is charged to the caller
 /// too.
-async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T, ApiError> {
+pub async fn read_json<T: Read>(bytes: &[u8], account: Option<&Account>) -> Result<T, ApiError> {
     charge_values(bytes, account).await?;
     parse_json(bytes)
 }
@@ -100,7 +101,7 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
 
 /// Parses JSON as clients write it. Half of a surrogate pair is read as U+FFFD, since JavaScript produces that when a
 /// text is cut within an emoji.
-pub(super) fn parse_value(text: &[u8]) -> serde_json::Result<Value> {
+pub fn parse_value(text: &[u8]) -> serde_json::Result<Value> {
     let body = serde_json::from_slice(text);
     body.or_else(|error| replace_lone_surrogates(text).map_or(Err(error), |text| serde_json::from_slice(&text)))
 }

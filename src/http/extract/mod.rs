@@ -23,7 +23,7 @@ use url::form_urlencoded;
 pub use self::body::{Gathered, announced_length, read_body};
 pub use self::fields::{Fields, Read};
 pub use self::headers::{IDEMPOTENCY_KEY, PreferAsync, idempotency_key, prefers_async, trace_name};
-pub use self::json::{AppJson, charge_values, is_json};
+pub use self::json::{AppJson, charge_values, is_json, parse_value, read_json};
 use crate::http::error::{ApiError, Fault, Step, echo};
 
 /// Query parameters. If a name repeats, the last value counts; all values are strings.

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use percent_encoding::percent_decode_str;
 use utoipa::ToSchema;
 
 use super::{Gathered, announced_length, read_body};
@@ -113,9 +114,10 @@ async fn read_form(
         if parts > MOST_PARTS {
             return Err(TOO_MANY_PARTS);
         }
-        let part = classify(field.name(), field.file_name());
+        let name_of_file = field.file_name().map(str::to_owned).or_else(|| extended_file_name(field.headers()));
+        let part = classify(field.name(), name_of_file.as_deref());
         if part == Part::File {
-            file_name = field.file_name().map(str::to_owned);
+            file_name = name_of_file;
         }
         let mut text = BytesMut::new();
         while let Some(piece) = field.chunk().await.map_err(|_| BAD_FORM)? {
@@ -134,6 +136,18 @@ async fn read_form(
         left.store(LONGEST_PART_HEAD, Ordering::Relaxed);
     }
     Ok(Upload { picture: picture.into(), file_name, texts })
+}
+
+/// Returns the file name of a part that has it only as `filename*=UTF-8''na%C3%AFve.jpg` (RFC 5987), which some clients
+/// write for names that are not ASCII. The parser of forms knows only `filename=`.
+fn extended_file_name(headers: &HeaderMap) -> Option<String> {
+    let disposition = headers.get(CONTENT_DISPOSITION)?.to_str().ok()?;
+    let parameter = disposition.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("filename*").then_some(value)
+    })?;
+    let encoded = parameter.trim().splitn(3, '\'').nth(2)?;
+    Some(percent_decode_str(encoded).decode_utf8_lossy().into_owned())
 }
 
 /// Limits a body to the bytes that are left; reading more is an error.

@@ -1,6 +1,7 @@
 //! The UI message stream of Vercel's AI SDK (version 1): requests of `useChat()` to `/api/chat`, and their answers.
 
 mod encoder;
+pub mod long;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -54,7 +55,7 @@ impl Read for UiRequest {
         fields.optional_text("messageId", usize::MAX);
         let selected = fields.optional_texts("selectedItemIds", MOST_SELECTED_ITEMS, 255).unwrap_or_default();
         let mut said: Vec<RecentMessage> = messages.iter().map(read_message).collect();
-        let last = said.iter().rposition(|message| message.role == Role::User);
+        let last = messages.iter().rposition(|message| message["role"] == "user");
         let message = match last {
             Some(last) => {
                 // Later messages are to be regenerated.
@@ -79,7 +80,7 @@ impl Read for UiRequest {
 
 /// Reads the role and the text of a message, ignoring other parts.
 fn read_message(message: &Value) -> RecentMessage {
-    let role = if message["role"] == "user" { Role::User } else { Role::Assistant };
+    let role = Role::named(message["role"].as_str().unwrap_or_default());
     let parts = message["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
     let texts = parts.iter().filter(|part| part["type"] == "text").filter_map(|part| part["text"].as_str());
     RecentMessage { role, content: texts.collect::<Vec<_>>().join("\n\n") }

@@ -117,6 +117,30 @@ async fn a_google_token_is_a_credential_itself() {
     assert_eq!(app.bearer(&google.key.sign(&claims)).get(MEMORY).await.status, StatusCode::OK);
 }
 
+/// Some clients write every name that they know, with null or nothing under most of them.
+#[tokio::test]
+async fn a_name_without_a_token_hides_no_other() {
+    let (app, google) = app_with_google().await;
+    let token = google.key.sign(&Google::claims(now(&app)));
+    for none in [Value::Null, json!(""), json!("  ")] {
+        for name in ["id_token", "idToken", "token", "idTokenValue"] {
+            let mut body = json!({"id_token": none, "idToken": none, "token": none, "idTokenValue": none});
+            body[name] = json!(token);
+            let answer = app.nobody().post(SIGN_IN, body.clone()).await;
+            assert_eq!(answer.status, StatusCode::OK, "{body} {}", answer.text());
+        }
+        let grant = sign_in(&app, &google).await;
+        let body = json!({"refresh_token": none, "refreshToken": grant["refresh_token"]});
+        let next = app.nobody().post(REFRESH, body).await;
+        assert_eq!(next.status, StatusCode::OK);
+        let body = json!({"refresh_token": none, "refreshToken": next.json()["refresh_token"]});
+        assert_eq!(app.nobody().post(REVOKE, body).await.json()["revoked"], true);
+        let grant = sign_in(&app, &google).await;
+        let caller = app.bearer(grant["access_token"].as_str().unwrap());
+        assert_eq!(caller.post(REVOKE, json!({"user_id": null, "userId": "ada"})).await.status, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn a_body_without_a_token_is_told_what_is_missing() {
     let app = TestApp::new();

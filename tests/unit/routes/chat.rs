@@ -112,6 +112,82 @@ async fn what_goes_wrong_in_a_tool_comes_back_to_the_model() {
     }
 }
 
+/// What the model was last told, without the system prompt: roles and texts.
+fn told(server: &ModelServer) -> Vec<(String, String)> {
+    let last = server.received().into_iter().rfind(|request| request.kind == Kind::Stream).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let messages = last.body["messages"].as_array().unwrap().iter().skip(1);
+    messages.map(|message| (text(&message["role"]), text(&message["content"]))).collect()
+}
+
+#[tokio::test]
+async fn every_role_but_the_stylist_s_is_the_user_s_in_both_forms() {
+    let (app, server) = app_with_model().await;
+    server.otherwise(|_| say(&["Yes."]));
+    let ada = app.user("ada").await;
+    let part = |role: &str, text: &str| json!({"role": role, "parts": [{"type": "text", "text": text}]});
+    let history = [("user", "a"), ("assistant", "b"), ("system", "SYS")];
+    let mut messages: Vec<Value> = history.iter().map(|(role, text)| part(role, text)).collect();
+    messages.extend([part("user", "hi"), part("system", "later")]);
+    assert_eq!(ada.post("/api/chat", json!({"id": "s1", "messages": messages})).await.status, StatusCode::OK);
+    let by_sdk = told(&server);
+    let recent: Vec<Value> = history.iter().map(|(role, text)| json!({"role": role, "content": text})).collect();
+    assert_eq!(ada.post("/api/chat", json!({"message": "hi", "recentMessages": recent})).await.status, StatusCode::OK);
+    assert_eq!(by_sdk, told(&server));
+    let said: Vec<&str> = by_sdk.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(said, ["user", "assistant", "user"]);
+    assert!(by_sdk[2].1.contains("SYS") && by_sdk[2].1.contains("hi"), "{by_sdk:?}");
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_sent_back_with_all_its_parts_goes_on() {
+    let (app, server) = app_with_model().await;
+    server.otherwise(|_| say(&["Yes."]));
+    let ada = app.user("ada").await;
+    let output =
+        json!({"type": "dynamic-tool", "toolName": "x", "state": "output-available", "output": vec!["y"; 5_000]});
+    let mut messages = Vec::new();
+    for number in 0..100 {
+        let text = |text: String| json!({"type": "text", "text": text});
+        messages.push(json!({"id": "u", "role": "user", "parts": [text(format!("question {number}"))]}));
+        messages.push(json!({"id": "a", "role": "assistant", "parts": [output, text(format!("answer {number}"))]}));
+    }
+    messages.push(json!({"role": "user", "parts": [{"type": "text", "text": "and now?"}]}));
+    let body = json!({"id": "long", "messages": messages, "trigger": "submit-message"});
+    assert!(body.to_string().len() > 1_900_000);
+    let answer = ada.post("/api/chat", body.clone()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let told = told(&server);
+    assert_eq!(told.last().unwrap(), &("user".to_owned(), "and now?".to_owned()));
+    assert!(told.iter().any(|(role, text)| role == "assistant" && text.contains("answer 99")));
+    // The other form, and what is no conversation, have the old bound.
+    for long in [json!({"message": "hi", "other": "x".repeat(1_100_000)}), json!({"messages": "x".repeat(1_100_000)})] {
+        let answer = ada.post("/api/chat", long).await;
+        assert_eq!(answer.summary(), (413, refusal("Request body too large.")));
+    }
+    let mut huge = body;
+    huge["other"] = json!("x".repeat(8 * 1024 * 1024));
+    assert_eq!(ada.post("/api/chat", huge).await.code(), 413);
+}
+
+#[tokio::test]
+async fn a_chat_is_stopped_whatever_the_body_says() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let stopped = json!({"success": true});
+    for (content_type, body) in [
+        (None, ""),
+        (Some("text/plain"), "{}"),
+        (Some("application/json"), "null"),
+        (Some("application/json"), "junk"),
+        (Some("application/json"), r#"{"activeStreamId":5}"#),
+        (Some("application/json"), r#"{"activeStreamId":"another"}"#),
+    ] {
+        let answer = ada.send(Method::POST, "/api/chat/c1/stop", content_type, body).await;
+        assert_eq!(answer.summary(), (200, stopped.clone()), "{content_type:?} {body}");
+    }
+}
+
 #[tokio::test]
 async fn a_model_that_never_stops_calling_tools_is_stopped() {
     let (app, server) = app_with_model().await;

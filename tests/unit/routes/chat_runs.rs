@@ -324,6 +324,22 @@ async fn a_run_is_stopped_from_the_same_and_from_another_instance() {
 }
 
 #[tokio::test]
+async fn a_page_that_closes_stops_its_chat_with_a_text() {
+    let cluster = Cluster::start().await;
+    let here = cluster.instance();
+    cluster.model.push(Kind::Stream, stalling(&["Wear "]));
+    let (mut stream, run) = begin(&here).await;
+    let ada = here.user("ada").await;
+    for body in [r#"{"activeStreamId":"another"}"#, "{}"] {
+        assert_eq!(status_of(&ada, &run).await, "running", "{body}");
+        let answer = ada.send(Method::POST, "/api/chat/c1/stop", Some("text/plain"), body).await;
+        assert_eq!(answer.summary(), (200, json!({"success": true})));
+    }
+    stream.rest().await;
+    assert_eq!(status_of(&ada, &run).await, "stopped");
+}
+
+#[tokio::test]
 async fn a_run_is_followed_at_another_instance_while_it_goes_on() {
     let cluster = Cluster::start().await;
     let (here, there) = (cluster.instance(), cluster.instance());
