@@ -21,7 +21,7 @@ use crate::http::layers::auth::{
 };
 use crate::http::layers::bodies::bound_body;
 use crate::http::layers::cors::{allow_origins, refuse_preflight};
-use crate::http::layers::idempotency::{Repeats, repeat_answers};
+use crate::http::layers::idempotency::{Repeats, Rules, repeat_answers};
 use crate::http::layers::limits::{admit_service, limit_address, limit_upload, limit_user, shed};
 use crate::http::layers::log::{log_probe, log_request};
 use crate::http::layers::openai_errors::write_openai_errors;
@@ -74,6 +74,7 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
         is_audited,
         checks_scopes,
         description,
+        refuses_with_text,
         ..
     } = group;
     let routes = Router::from(group.routes);
@@ -83,7 +84,8 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
     let repeating = |routes: Router<AppState>| match repeats {
         Repeats::Never => routes,
         Repeats::All | Repeats::UnlessAsync => {
-            routes.layer(from_fn_with_state((state.clone(), repeats), repeat_answers))
+            let rules = Rules { app: state.clone(), repeats, refuses_with_text };
+            routes.layer(from_fn_with_state(rules, repeat_answers))
         }
     };
     let identified = |routes: Router<AppState>| {

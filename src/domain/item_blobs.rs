@@ -7,7 +7,7 @@
 //! | archive | `<hash of the user id>/<item>/<16 hex>-transparent.webp` | the picture that was made again |
 //! | archive | `<item>-transparent.webp`, `.png` | the finished picture, as other services named it |
 //! | archive | `<user>/<item>` | the finished picture, as other services named one that was cut out before |
-//! | uploads | `<user>/<item>` | the photo as it was uploaded |
+//! | uploads | `<user>/<item>`, or the hash of a user id that cannot be a name | the photo as it was uploaded |
 
 use std::sync::Arc;
 
@@ -26,9 +26,11 @@ const SUFFIXES: [&str; 2] = ["-transparent.webp", "-transparent.png"];
 pub const DRAFT_PREFIX: &str = "upload-";
 const DRAFT_DIGITS: usize = 32;
 
-/// Returns the name of the photo that an item was made from; `None` if it would be invalid.
+/// Returns the name of the photo that an item was made from; `None` if it would be invalid. An id of a user that cannot be
+/// a directory is hashed.
 pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
-    format!("{user}/{item}").parse().ok()
+    let name = |directory: &str| format!("{directory}/{item}").parse().ok();
+    name(user.as_str()).or_else(|| name(&media::directory(user)))
 }
 
 /// Returns the name of the picture that this service creates for an item; `None` if it would be invalid.

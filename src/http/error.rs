@@ -425,19 +425,26 @@ impl ApiError {
     };
 }
 
+impl ApiError {
+    /// The caller used an `Idempotency-Key` for another request before.
+    pub fn key_reused() -> Self {
+        Self::Invalid(vec![Fault {
+            kind: "idempotency_key_reused",
+            loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
+            msg: "The key was used for another request".to_owned(),
+            input: Value::Null,
+            ctx: Value::Null,
+        }])
+    }
+}
+
 impl From<jobs::Error> for ApiError {
     fn from(error: jobs::Error) -> Self {
         match error {
             jobs::Error::Data(_) | jobs::Error::Blobs(_) | jobs::Error::Unwritable(_) => Self::of(error),
             jobs::Error::OverBudget(exceeded) => exceeded.into(),
             jobs::Error::BacklogFull => Self::BACKLOG_FULL,
-            jobs::Error::KeyReused => Self::Invalid(vec![Fault {
-                kind: "idempotency_key_reused",
-                loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
-                msg: "The key was used for another request".to_owned(),
-                input: Value::Null,
-                ctx: Value::Null,
-            }]),
+            jobs::Error::KeyReused => Self::key_reused(),
         }
     }
 }

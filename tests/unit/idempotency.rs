@@ -61,6 +61,15 @@ async fn a_key_is_for_one_request_of_one_user() {
 }
 
 #[tokio::test]
+async fn clients_that_show_errors_as_text_get_a_text() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await.header("idempotency-key", "n1");
+    assert_eq!(ada.post("/api/wardrobe", json!({"notes": "a"})).await.status, StatusCode::CREATED);
+    let other = ada.post("/api/wardrobe", json!({"notes": "b"})).await;
+    assert_eq!(other.summary(), (400, refusal("The Idempotency-Key was used for another request.")));
+}
+
+#[tokio::test]
 async fn who_is_no_administrator_any_more_gets_no_answer_repeated() {
     let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
     let before = TestApp::builder().store(store.clone()).setting("ADMIN_USER_IDS", "grace").start();

@@ -34,7 +34,7 @@ client = Client(base_url=url)
 health = show_health.sync(client=client)
 assert health is not None and health.status == "ok", health
 
-page = list_wardrobe.sync(client=client, page_size="5", category="outerwear")
+page = list_wardrobe.sync(client=client, page_size=5, category="outerwear")
 assert page.items, page
 item = find_item.sync(page.items[0].id, client=client)
 assert item.id == page.items[0].id, item

@@ -35,7 +35,7 @@ export async function use(url: string): Promise<void> {
   const health = await api.GET("/api/health");
   expect(health.data?.status === "ok", "not healthy");
 
-  const { data: page } = await api.GET("/api/wardrobe", { params: { query: { pageSize: "5", category: "outerwear" } } });
+  const { data: page } = await api.GET("/api/wardrobe", { params: { query: { pageSize: 5, category: "outerwear" } } });
   const first = page?.items[0];
   expect(first !== undefined, "no items");
   const { data: item } = await api.GET("/api/wardrobe/{id}", { params: { path: { id: first.id } } });

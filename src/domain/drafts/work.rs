@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::photo::Unread;
 use super::{Drafts, Parts};
 use crate::base::chain::Chain;
+use crate::base::text::head;
 use crate::blob::Span;
 use crate::data::drafts;
 use crate::data::lease::{self, Claimed, Decision, Held, Lost, Standing};
@@ -17,6 +18,7 @@ use crate::domain::item_blobs::picture_name;
 use crate::domain::media::{self, FinishedPicture, PictureId};
 use crate::domain::metadata::Metadata;
 use crate::domain::quota::Caller;
+use crate::domain::wardrobe::fields::{LONGEST_ELEMENT, LONGEST_TEXT, MOST_ELEMENTS};
 use crate::domain::work::WorkError;
 use crate::imaging::segment::CutoutMode;
 use crate::llm::CallContext;
@@ -266,10 +268,15 @@ fn fault_of(error: media::Error) -> Fault {
     }
 }
 
-/// Copies the model's description into a draft.
+/// Copies the model's description into a draft, as far as an owner may write it.
 fn describe_in(draft: &mut DraftItem, metadata: &Metadata) {
     let Metadata { brand, category, tags, colours } = metadata;
-    let category = category.as_deref().map(category_for_people);
+    let brand = brand.as_deref().map(|brand| head(brand, LONGEST_TEXT));
+    let category = category.as_deref().map(|category| head(&category_for_people(category), LONGEST_TEXT));
+    let tags: Vec<String> = tags.iter().take(MOST_ELEMENTS).map(|tag| head(tag, LONGEST_ELEMENT)).collect();
+    let colours = colours.iter().take(MOST_ELEMENTS);
+    let colours: Vec<Value> =
+        colours.map(|it| json!({ "name": head(&it.name, LONGEST_ELEMENT), "hex": it.hex })).collect();
     let described: [(&str, Value); 4] =
         [("brand", json!(brand)), ("category", json!(category)), ("tags", json!(tags)), ("colours", json!(colours))];
     for (field, value) in described {

@@ -14,7 +14,7 @@ use crate::model::numbers::Number;
 use crate::model::wardrobe::{CONDITIONS, condition};
 
 /// Longest text of an item, in characters.
-const LONGEST_TEXT: usize = 2000;
+pub const LONGEST_TEXT: usize = 2000;
 /// Longest notes, in characters.
 const LONGEST_NOTES: usize = 10_000;
 /// Longest element of a list, in characters.

@@ -18,13 +18,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::json;
 use tracing::warn;
 
 use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex_of;
 use crate::data::idempotency::{Answer, Begun};
-use crate::http::error::{ApiError, Fault, Step};
+use crate::http::error::ApiError;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::{IDEMPOTENCY_KEY, idempotency_key, prefers_async, read_body};
 use crate::http::layers::auth::CurrentUser;
@@ -41,6 +40,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 const UNDER_WAY: ApiError =
     ApiError::UnderWay { detail: "A request with this Idempotency-Key is under way.", retry_after: RETRY_AFTER };
 
+const KEY_REUSED: ApiError = ApiError::BadRequest("The Idempotency-Key was used for another request.");
+
 /// The requests of a group whose answers are repeated for the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
@@ -52,13 +53,24 @@ pub enum Repeats {
     Never,
 }
 
+/// What the layer needs to know of a group.
+#[derive(Clone)]
+pub struct Rules {
+    /// The service.
+    pub app: AppState,
+    /// The requests whose answers are repeated.
+    pub repeats: Repeats,
+    /// Whether the group's clients show errors as text, so that a list of faults is not for them.
+    pub refuses_with_text: bool,
+}
+
 /// Layer of user routes, inside the one that identifies users. Groups that never repeat answers do not have it.
 ///
 /// # Errors
-/// 400 for a bad key, 422 for one that was used for another request, 409 while the first request is under way, 503 when
+/// 400 for a bad key, 422 (or 400, with a text) for one that was used for another request, 409 while the first request is under way, 503 when
 /// the documents fail.
 pub async fn repeat_answers(
-    State((app, repeats)): State<(AppState, Repeats)>,
+    State(Rules { app, repeats, refuses_with_text }): State<Rules>,
     CurrentUser(user): CurrentUser,
     request: Request,
     next: Next,
@@ -72,7 +84,7 @@ pub async fn repeat_answers(
     }
     let Some(key) = idempotency_key(request.headers())? else { return Ok(next.run(request).await) };
     // Boxed, because otherwise every request's future, with or without a key, would reserve space for it.
-    Box::pin(answer_once(&app, &user, &key, request, next)).await
+    Box::pin(answer_once(&app, &user, &key, refuses_with_text, request, next)).await
 }
 
 /// Executes a request under its key, or repeats its answer.
@@ -80,6 +92,7 @@ async fn answer_once(
     app: &AppState,
     user: &UserId,
     key: &str,
+    refuses_with_text: bool,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -91,7 +104,8 @@ async fn answer_once(
     let held = match kept.begin(user, key, &fingerprint, &app.clock).await? {
         Begun::First(held) => held,
         Begun::UnderWay => return Err(UNDER_WAY),
-        Begun::Other => return Err(reused()),
+        Begun::Other if refuses_with_text => return Err(KEY_REUSED),
+        Begun::Other => return Err(ApiError::key_reused()),
         Begun::Answered(answer) => return Ok(replay(answer)),
     };
     parts.extensions.insert(NewId::of_repeatable(held.document().operation));
@@ -175,14 +189,4 @@ fn replay(answer: Answer) -> Response {
     }
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     response
-}
-
-fn reused() -> ApiError {
-    ApiError::Invalid(vec![Fault {
-        kind: "value_error",
-        loc: vec![Step::Name("header"), Step::Name("Idempotency-Key")],
-        msg: "Idempotency-Key was used for another request".to_owned(),
-        input: json!(null),
-        ctx: json!(null),
-    }])
 }

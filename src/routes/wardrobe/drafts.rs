@@ -106,7 +106,7 @@ struct ListDraftsResponse {
 
 /// Lists the caller's drafts, newest first.
 #[utoipa::path(get, path = "/api/wardrobe/drafts", params(
-    ("pageSize" = Option<String>, Query, description = "1 to 50, by default 50."),
+    ("pageSize" = Option<i64>, Query, minimum = 1, maximum = 50, description = "Drafts per page, by default 50. One that is out of range counts as the nearest that is not."),
     ("continuationToken" = Option<String>, Query, description = "Token of the previous page.")
 ), responses((status = 200, body = ListDraftsResponse)))]
 async fn list_drafts(

@@ -6,7 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::base::json::{object, objects};
-use crate::domain::item_blobs::{is_own, is_picture_of};
+use crate::domain::item_blobs::{Named, is_own, is_picture_of};
 use crate::domain::wardrobe::fields::{self, ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
 use crate::domain::wardrobe::wears::{WeatherFields, listed_wear};
 use crate::http::error::ApiError;
@@ -323,7 +323,7 @@ impl CreateItemRequest {
 }
 
 /// Returns a picture URL as it is stored, without a signature, if the item may name it: one on another site, or the
-/// item's own picture in our store. `None` for anything else.
+/// item's own picture in our store, or one of the user's that no item owns. `None` for anything else.
 fn stored_picture(app: &AppState, user: &UserId, id: &ItemId, url: &str) -> Option<String> {
     let is_address =
         url.len() <= LONGEST_URL && Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
@@ -331,7 +331,9 @@ fn stored_picture(app: &AppState, user: &UserId, id: &ItemId, url: &str) -> Opti
         return None;
     }
     let Some((container, name)) = app.blobs.locate(url) else { return Some(url.to_owned()) };
-    let is_its_own = is_picture_of(user, id, &name) || is_own(user, &name);
+    // What belongs to another item is deleted with that one.
+    let is_free = || is_own(user, &name) && !Named::of(&name).is_some_and(|named| named.is_of_items_alone());
+    let is_its_own = is_picture_of(user, id, &name) || is_free();
     (container == app.config.storage.archive_container && is_its_own)
         .then(|| app.blobs.public_url(&container, &name).into())
 }

@@ -11,14 +11,16 @@ use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::warn;
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
+use crate::base::schema::verbatim;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
 use crate::domain::collections;
 use crate::domain::wardrobe::fields;
@@ -29,7 +31,7 @@ use crate::http::extract::text::{BODY_REQUIRED, LenientQuery, TextJson, TextPath
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfMatch, IfMatchHeader, STALE_VERSION, version_tag};
 use crate::model::ids::ItemId;
-use crate::model::wardrobe::condition;
+use crate::model::wardrobe::{CONDITIONS, condition};
 use crate::state::AppState;
 use crate::store::Direction;
 
@@ -64,34 +66,50 @@ pub fn user() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "only the description is made from it")]
 struct ListItemsQuery {
-    /// Items per page: 24 by default, from 1 to 100.
-    page_size: Option<String>,
+    /// Items per page, 24 by default. One that is out of range counts as the nearest that is not.
+    #[param(minimum = 1, maximum = 100)]
+    page_size: Option<i64>,
     /// Category, in any case.
     category: Option<String>,
     /// Brand, in any case.
     brand: Option<String>,
-    /// `New`, `Excellent`, `Good` or `Fair`.
+    /// Condition, in any case.
+    #[param(schema_with = condition_schema)]
     condition: Option<String>,
     /// Tags, separated by commas, of which an item has at least one.
     tags: Option<String>,
     /// Style words, separated by commas, of which an item has at least one.
     aesthetic_tags: Option<String>,
-    /// Least price. Items without a price are left out.
-    price_min: Option<String>,
-    /// Largest price. Items without a price are left out.
-    price_max: Option<String>,
+    /// Least price, as a number, whatever its currency. Items without a price are left out.
+    price_min: Option<f64>,
+    /// Largest price, as a number, whatever its currency. Items without a price are left out.
+    price_max: Option<f64>,
     /// Least number of wears.
-    min_wears: Option<String>,
+    min_wears: Option<i64>,
     /// Largest number of wears.
-    max_wears: Option<String>,
-    /// `true` adds wishes.
-    include_wishlisted: Option<String>,
-    /// `dateAdded` (default), `wearCount` or `price.amount`.
+    max_wears: Option<i64>,
+    /// Whether wishes are listed as well.
+    include_wishlisted: Option<bool>,
+    /// Field of the order, by default `dateAdded`. Prices are compared as numbers, whatever their currencies.
+    #[param(schema_with = sort_field_schema)]
     sort_field: Option<String>,
-    /// `asc`, else descending.
+    /// Direction of the order, by default `desc`.
+    #[param(schema_with = sort_dir_schema)]
     sort_dir: Option<String>,
-    /// `nextContinuationToken` of the page before.
+    /// `nextContinuationToken` of the page before. One of another query counts as absent.
     continuation_token: Option<String>,
+}
+
+fn condition_schema() -> RefOr<Schema> {
+    verbatim(json!({ "type": "string", "enum": CONDITIONS }))
+}
+
+fn sort_field_schema() -> RefOr<Schema> {
+    verbatim(json!({ "type": "string", "enum": ["dateAdded", "wearCount", "price.amount"] }))
+}
+
+fn sort_dir_schema() -> RefOr<Schema> {
+    verbatim(json!({ "type": "string", "enum": ["asc", "desc"] }))
 }
 
 fn items_query(query: &LenientQuery) -> Result<ItemsQuery, ApiError> {
@@ -148,7 +166,7 @@ pub struct ListItemsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists garments, and wishes if asked for; never drafts.
+/// Lists garments, and wishes if asked for; never drafts. A value of the query that cannot be read is ignored.
 #[utoipa::path(get, path = "/api/wardrobe", params(ListItemsQuery), responses(
     (status = 200, body = ListItemsResponse),
     (status = 400, description = "A minimum exceeds its maximum.")

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::NO_ITEM;
 use super::item::shown_picture;
 use crate::base::chain::Chain;
+use crate::data;
 use crate::data::styling::StylingActivities;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
@@ -35,6 +36,8 @@ const LIFE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 const CLOCK_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most pending activities examined for suggestions.
 const MOST_PENDING: usize = 200;
+/// Concurrent writes of activities that need no answer any more.
+const CONCURRENT_WRITES: usize = 8;
 /// Most suggestions in an answer.
 const MOST_SUGGESTIONS: usize = 20;
 
@@ -144,13 +147,15 @@ pub(super) async fn list_suggestions(
     ids.dedup();
     let items = app.data.wardrobe.find_all(&user, &ids).await?;
     let items: HashMap<ItemId, WardrobeItem> = items.into_iter().map(|item| (item.id.clone(), item)).collect();
-    let (mut asked, mut worn, mut suggestions) = (HashSet::new(), Vec::new(), Vec::new());
+    let (mut asked, mut settled, mut suggestions) = (HashSet::new(), Vec::new(), Vec::new());
     for activity in pending {
         let Some(item) = items.get(&activity.item_id) else { continue };
         let is_worn_since = activity.occurred_at.is_none_or(|at| item.last_worn_at.is_some_and(|worn| worn >= at));
-        if is_worn_since {
-            worn.push(activity.id);
-        } else if suggestions.len() < MOST_SUGGESTIONS && asked.insert(item.id.clone()) {
+        // There is one question per garment: once the newest is answered, older ones must not come up.
+        if is_worn_since || asked.contains(&item.id) {
+            settled.push(activity.id);
+        } else if suggestions.len() < MOST_SUGGESTIONS {
+            asked.insert(item.id.clone());
             suggestions.push(Suggestion {
                 message: message(&activity, item),
                 suggestion_id: activity.id,
@@ -162,11 +167,15 @@ pub(super) async fn list_suggestions(
         }
     }
     // They no longer need an answer. Failures are retried the next time.
-    let expiring = worn
-        .iter()
-        .take(MOST_SUGGESTIONS)
-        .map(|id| app.data.styling.set_status(&user, id, ActivityStatus::Expired, None, now));
-    if let Err(error) = try_join_all(expiring).await {
+    let styling = &app.data.styling;
+    let expired = async {
+        for ids in settled.chunks(CONCURRENT_WRITES) {
+            try_join_all(ids.iter().map(|id| styling.set_status(&user, id, ActivityStatus::Expired, None, now)))
+                .await?;
+        }
+        Ok::<(), data::Error>(())
+    };
+    if let Err(error) = expired.await {
         warn!(user.id = %user, error = %Chain(&error), "styling activity not expired");
     }
     Ok(AppJson(ListSuggestionsResponse { suggestions }))

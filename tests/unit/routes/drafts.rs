@@ -36,6 +36,34 @@ async fn item(caller: &Caller, id: &str) -> Answer {
 }
 
 #[tokio::test]
+async fn a_file_name_in_any_form_makes_a_part_the_photo() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let form = String::from_utf8_lossy(&photos::form(b"PHOTO", &[])).into_owned();
+    for name in ["filename*=UTF-8''%C3%A9t%C3%A9.png", "FileName* = iso-8859-1'en'x.png"] {
+        let form = form.replace("filename=\"coat.png\"", name);
+        let (head, tail) = form.split_once("PHOTO").unwrap();
+        let body = [head.as_bytes(), &photo(BLUE), tail.as_bytes()].concat();
+        let answer = ada.send(Method::POST, "/api/wardrobe/upload", Some(&form_type()), body).await;
+        assert_eq!(answer.code(), 202, "{name}: {}", answer.text());
+    }
+    process(&app).await;
+}
+
+#[tokio::test]
+async fn users_of_every_id_can_upload() {
+    let app = TestApp::new();
+    for user in ["a.", &"x".repeat(255)] {
+        let caller = app.user(user).await;
+        let id = uploaded(&caller, &photo(BLUE)).await;
+        assert_eq!(process(&app).await.len(), 1);
+        assert_eq!(status(&caller, &id).await.0, "Ready", "{user}");
+        assert_eq!(accept(&caller, &id).await.code(), 200);
+        assert_eq!(caller.delete(&format!("/api/wardrobe/{id}")).await.code(), 204);
+    }
+}
+
+#[tokio::test]
 async fn a_photo_becomes_an_item() {
     let app = TestApp::new();
     let ada = app.user("ada").await;

@@ -179,6 +179,18 @@ async fn a_model_that_is_down_is_asked_again_and_one_that_refuses_is_done_withou
     let colours = json!([{"name": "Red", "hex": "#aa1e1e"}]);
     assert_eq!(described, [json!("Ready"), json!("Arket"), json!("Footwear"), json!(["red"]), colours]);
 
+    // What it says too much of is cut, so that the reviewer can save the draft.
+    let (long, tags) = ("x".repeat(2500), vec!["y".repeat(250); 260]);
+    let colours = vec![json!({"name": long, "hex": "#aa1e1e"}); 210];
+    let much = json!({"brand": long, "category": long, "tags": tags, "colours": colours}).to_string();
+    model.otherwise(move |_| say(&[&much]));
+    let wordy = uploaded(&ada, &photo(RED)).await;
+    process(&app).await;
+    let draft = ada.get(&format!("/api/wardrobe/{wordy}")).await.json();
+    assert_eq!((&draft["draftStatus"], draft["tags"].as_array().unwrap().len()), (&json!("Ready"), 200));
+    assert_eq!(ada.put(&format!("/api/wardrobe/{wordy}"), draft.clone()).await.status, 204);
+    assert_eq!(ada.get(&format!("/api/wardrobe/{wordy}")).await.json(), draft);
+
     model.otherwise(|_| say(&["I cannot help with that."]));
     let other = uploaded(&ada, &photo(RED)).await;
     process(&app).await;

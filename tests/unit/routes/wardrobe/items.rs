@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use axum::http::Method;
+use pluckit::base::clock::Clock;
 use pluckit::domain::transfer::{self, Format, Kind, Options, Source};
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key};
@@ -232,6 +233,10 @@ async fn an_item_names_no_blob_of_another() {
         (format!("{media}/ada/coat"), true),
         (format!("{media}/shirt-transparent.webp"), false),
         (format!("{media}/eve/coat"), false),
+        // Pictures in the user's own directory: one that belongs to another item, and one that belongs to none.
+        (format!("{media}/fdee430d40bd57de/upload-{}-transparent.webp", "0a".repeat(16)), false),
+        (format!("{media}/fdee430d40bd57de/shirt/0123-transparent.webp"), false),
+        (format!("{media}/fdee430d40bd57de/notes-transparent.webp"), true),
         ("http://127.0.0.1:7071/api/media/uploads/ada/coat".to_owned(), false),
         ("javascript:alert(1)".to_owned(), false),
         ("https://shop.example/7.jpg".to_owned(), true),
@@ -325,7 +330,13 @@ async fn what_the_api_stores_can_be_exported_and_imported() {
     let import = async |user: &str| {
         let source =
             Source { name: "f".to_owned(), format: None, encoding: None, input: Box::new(Cursor::new(file.clone())) };
-        let options = Options { user: UserId::from(user), take_over: true, kind: None, dry_run: false };
+        let options = Options {
+            user: UserId::from(user),
+            take_over: true,
+            kind: None,
+            dry_run: false,
+            now: app.clock.now().into(),
+        };
         transfer::import(&**store, vec![source], options, |rejection| panic!("{rejection:?}")).await.unwrap()
     };
     let report = import("ada").await;

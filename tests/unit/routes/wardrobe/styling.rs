@@ -142,6 +142,25 @@ async fn a_garment_is_asked_about_once_until_it_was_worn() {
 }
 
 #[tokio::test]
+async fn a_question_that_was_answered_does_not_come_back() {
+    let app = TestApp::new();
+    let ada = with_items(&app).await;
+    // More than are read at once, behind the question about another garment.
+    assert_eq!(ada.post(ACTIVITY, json!({"itemId": "shirt", "clientEventId": "shirt"})).await.code(), 200);
+    for number in 0..210 {
+        app.clock.advance(Duration::from_secs(1));
+        let toggled = json!({"itemId": "coat", "clientEventId": format!("coat-{number}")});
+        assert_eq!(ada.post(ACTIVITY, toggled).await.code(), 200);
+    }
+    assert_eq!(suggested(&ada).await, "coat-209");
+    assert_eq!(stored(&app, "coat-208").await["status"], "Expired");
+    assert_eq!(stored(&app, "coat-209").await["status"], "Pending");
+    assert_eq!(suggested(&ada).await, "coat-209 shirt");
+    assert_eq!(answer(&ada, "coat-209", json!({"status": "Dismissed"})).await.0, 200);
+    assert_eq!(suggested(&ada).await, "shirt");
+}
+
+#[tokio::test]
 async fn an_answer_needs_a_status_and_a_suggestion_of_one_s_own() {
     let app = TestApp::new();
     let ada = with_items(&app).await;
