@@ -348,7 +348,7 @@ fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> a
     }
     let directory = config.data_directory.join(BLOB_DIRECTORY);
     let store = LocalBlobs::open(&directory, media_url(config, address), &**clock)
-        .with_context(|| format!("the blob directory {} cannot be used", directory.display()))?;
+        .with_context(|| format!("the blob directory {} in PLUCKIT_DATA_DIR cannot be used", directory.display()))?;
     Ok(Arc::new(store))
 }
 

@@ -1,6 +1,7 @@
 //! `pluckit serve`: runs the service.
 
 use std::env;
+use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use super::demo;
 use super::output::{self, output};
 use super::{Flags, block_on, documents, settings};
 use crate::app::{self, Backends};
-use crate::config::{self, Config, Environment, masked_url};
+use crate::config::{self, Config, Environment, Feed, masked_url};
 use crate::http::web_client;
 use crate::llm::Purpose;
 use crate::net;
@@ -84,6 +85,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Warns of a file of exchange rates that cannot be read. The service goes on: the file may come later.
+fn check_rates(config: &Config) {
+    if let Some(Feed::File(path)) = &config.insights.feed
+        && let Err(error) = File::open(path)
+    {
+        tracing::warn!(file = %path.display(), %error, "FX_RATES_FILE cannot be read");
+    }
+}
+
 /// Checks that the web client's directory contains a client.
 fn check_client(config: &Config) -> anyhow::Result<()> {
     if let Some(root) = config.server.served_client() {
@@ -100,6 +110,7 @@ fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) 
     if !development && config.identity.google_client_ids.is_empty() {
         tracing::warn!("{}: set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS", config::NO_SIGN_IN);
     }
+    check_rates(config);
     tracing::info!(%address, documents, model, segmenter, development, "listening");
     if config.server.under_functions_host || !output::is_terminal() {
         return;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{one_line, output, tell};
 use super::{UserArguments, block_on, clock};
+use crate::config::Environment;
 use crate::data::Data;
 use crate::identity::api_token::{
     ApiTokenService, DEFAULT_DAYS, LONGEST_NAME, ListedToken, MOST_DAYS, MOST_TOKENS, NewToken,
@@ -67,7 +68,13 @@ fn parse_name(text: &str) -> Result<String, String> {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, user_arguments } = arguments;
     let (_, store, user) = match command {
-        Command::Create { .. } => user_arguments.open()?,
+        Command::Create { .. } => {
+            let opened = user_arguments.open()?;
+            if user_arguments.user.is_none() && opened.0.environment == Environment::Production {
+                bail!("--user is needed outside of development: there is no development user");
+            }
+            opened
+        }
         Command::List | Command::Delete { .. } => user_arguments.open_existing()?,
     };
     let tokens = ApiTokenService::new(Data::new(store).api_tokens, clock());

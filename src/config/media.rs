@@ -86,7 +86,12 @@ impl Media {
         let service = match mode.to_ascii_lowercase().as_str() {
             "api-key" => ServiceCredential::ApiKey(key),
             "azuread" => ServiceCredential::Entra { issuer, audience },
-            _ => ServiceCredential::Unknown,
+            // Callers of this one route get an error; everything else works.
+            _ => {
+                let fault = format!("METADATA_EXTRACT_AUTH_MODE is {mode:?}: expected api-key or azuread");
+                reader.warn(format!("{fault}; calls of /api/extract-clothing-metadata are answered with 500"));
+                ServiceCredential::Unknown
+            }
         };
         let endpoint = reader.optional_url("SEGMENTATION_ENDPOINT_URL")?;
         let token = reader.secret("SEGMENTATION_SHARED_TOKEN");

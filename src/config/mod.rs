@@ -172,7 +172,7 @@ impl Config {
             },
             ..telemetry
         };
-        let effective = reader.into_effective();
+        let (effective, warnings) = reader.into_effective();
         Ok(Self {
             environment,
             server,
@@ -198,7 +198,7 @@ impl Config {
             telemetry,
             log_filter,
             effective,
-            warnings: Vec::new(),
+            warnings,
         })
     }
 
@@ -241,7 +241,8 @@ impl Config {
         let known: Vec<&'static str> = config.effective.iter().map(|setting| setting.name).collect();
         let names: BTreeSet<String> = in_environment.chain(file.keys().cloned()).collect();
         let unknown_names = names.iter().filter_map(|name| unknown_name(name, &known));
-        config.warnings = ignored.into_iter().chain(unknown_names.map(|unknown| unknown.to_string())).collect();
+        config.warnings.extend(ignored);
+        config.warnings.extend(unknown_names.map(|unknown| unknown.to_string()));
         Ok(config)
     }
 }

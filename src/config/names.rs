@@ -62,5 +62,8 @@ pub fn unknown_name(name: &str, known: &[&'static str]) -> Option<UnknownName> {
     }
     // Beyond this distance it is not a typo but another name.
     let nearest = (apart <= LIKE.max(name.len() / 4)).then_some(nearest);
+    // Most settings have no prefix.
+    let bare = upper.strip_prefix(OWN_PREFIXES[0]).unwrap_or_default();
+    let nearest = known.iter().copied().find(|known| known.eq_ignore_ascii_case(bare)).or(nearest);
     Some(UnknownName { name: name.to_owned(), nearest })
 }

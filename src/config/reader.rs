@@ -76,17 +76,23 @@ pub struct Effective {
 pub struct Reader<'a> {
     lookup: &'a dyn Fn(&str) -> Option<(String, Source)>,
     effective: Vec<Effective>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads from `lookup`, which knows where a value comes from.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<(String, Source)>) -> Self {
-        Self { lookup, effective: Vec::new() }
+        Self { lookup, effective: Vec::new(), warnings: Vec::new() }
     }
 
-    /// All settings that were read, in that order.
-    pub fn into_effective(self) -> Vec<Effective> {
-        self.effective
+    /// Returns all settings that were read, in that order, and the warnings about them.
+    pub fn into_effective(self) -> (Vec<Effective>, Vec<String>) {
+        (self.effective, self.warnings)
+    }
+
+    /// Records a value that is accepted, though it is probably a mistake.
+    pub fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 
     pub fn find(&mut self, name: &'static str, default: &str) -> Option<String> {

@@ -46,10 +46,10 @@ impl Storage {
     /// Reads the settings of this group.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let identity = |service| StorageAccount::Identity { service };
-        let host = reader.secret("AzureWebJobsStorage").map(StorageAccount::ConnectionString);
-        let queue = reader.secret("StorageQueue").map(StorageAccount::ConnectionString);
+        let host = reader.secret("AzureWebJobsStorage");
+        let queue = reader.secret("StorageQueue");
         let queue_service = reader.optional_url("StorageQueue__queueServiceUri")?.map(identity);
-        let name = reader.optional("STORAGE_ACCOUNT_NAME");
+        let name = account_name(reader)?;
         let key = reader.secret("STORAGE_ACCOUNT_KEY");
         let account = |service: &str| -> Result<Option<StorageAccount>, Error> {
             let Some(name) = name.clone() else { return Ok(None) };
@@ -58,35 +58,56 @@ impl Storage {
                 let is_emulator = |text: &SecretString| {
                     ConnectionString::parse(text.expose_secret()).is_ok_and(|parsed| parsed.account == EMULATOR_ACCOUNT)
                 };
-                let given = host.iter().find_map(|account| match account {
-                    StorageAccount::ConnectionString(text) => Some(text).filter(|text| is_emulator(text)),
-                    StorageAccount::Key { .. } | StorageAccount::Identity { .. } => None,
-                });
+                let given = host.clone().filter(is_emulator);
                 let usual = || SecretString::from("UseDevelopmentStorage=true");
-                return Ok(Some(StorageAccount::ConnectionString(given.cloned().unwrap_or_else(usual))));
+                return Ok(Some(StorageAccount::ConnectionString(given.unwrap_or_else(usual))));
             }
             if let Some(key) = key.clone() {
                 return Ok(Some(StorageAccount::Key { name, key }));
             }
             let url = format!("https://{name}.{service}.core.windows.net");
-            let service = Url::parse(&url).map_err(|_| Error::Invalid {
-                name: "STORAGE_ACCOUNT_NAME",
-                got: name,
-                expected: "the name of a storage account".into(),
-            })?;
-            Ok(Some(identity(service)))
+            Ok(Some(identity(Url::parse(&url).map_err(|_| not_an_account(name))?)))
         };
         let archive_container = container(reader, "ARCHIVE_CONTAINER_NAME", "archive", &[])?;
         let jobs_container = container(reader, "JOBS_CONTAINER_NAME", "jobs", &[&archive_container])?;
         let others = [&archive_container, &jobs_container];
         let uploads_container = container(reader, "UPLOADS_CONTAINER_NAME", "uploads", &others)?;
+        // A connection string that is not in use may be anything.
+        let of_host = || host.clone().map(|text| checked("AzureWebJobsStorage", text)).transpose();
+        let queue = queue.map(|text| checked("StorageQueue", text)).transpose()?;
+        let queues = queue.or(queue_service).or(account("queue")?);
+        let blobs = account("blob")?;
         Ok(Storage {
-            queues: queue.or(queue_service).or(account("queue")?).or_else(|| host.clone()),
-            blobs: account("blob")?.or(host),
+            queues: if queues.is_some() { queues } else { of_host()? },
+            blobs: if blobs.is_some() { blobs } else { of_host()? },
             archive_container,
             jobs_container,
             uploads_container,
         })
+    }
+}
+
+/// Reads the name of the storage account.
+fn account_name(reader: &mut Reader<'_>) -> Result<Option<String>, Error> {
+    let Some(name) = reader.optional("STORAGE_ACCOUNT_NAME") else { return Ok(None) };
+    let is_known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if (3..=24).contains(&name.len()) && name.bytes().all(is_known) {
+        Ok(Some(name))
+    } else {
+        Err(not_an_account(name))
+    }
+}
+
+fn not_an_account(got: String) -> Error {
+    let expected = "the name of a storage account, 3 to 24 of a-z and 0-9".to_owned();
+    Error::Invalid { name: "STORAGE_ACCOUNT_NAME", got, expected }
+}
+
+/// Returns the account of a connection string, if that can be read.
+fn checked(name: &'static str, text: SecretString) -> Result<StorageAccount, Error> {
+    match ConnectionString::parse(text.expose_secret()) {
+        Ok(_) => Ok(StorageAccount::ConnectionString(text)),
+        Err(fault) => Err(Error::Refused(format!("{name} cannot be used: {fault}"))),
     }
 }
 

@@ -134,7 +134,7 @@ impl Telemetry {
             let expected = "http/protobuf, the one that is spoken here".to_owned();
             return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
         }
-        let headers = reader.secret("OTEL_EXPORTER_OTLP_HEADERS");
+        let headers = headers(reader)?;
         let scraping = Scraping::read(reader, under_functions_host)?;
         let log_format = LogFormat::read(reader)?;
         let service_name = reader.text("OTEL_SERVICE_NAME", "pluckit-processor");
@@ -161,10 +161,22 @@ impl Telemetry {
     }
 }
 
+/// Reads the headers for exporters.
+fn headers(reader: &mut Reader<'_>) -> Result<Option<SecretString>, Error> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    let Some(headers) = reader.secret(NAME) else { return Ok(None) };
+    let mut pairs = headers.expose_secret().split(',').filter(|pair| !pair.trim().is_empty());
+    if pairs.all(|pair| pair.split_once('=').is_some_and(|(name, _)| !name.trim().is_empty())) {
+        return Ok(Some(headers));
+    }
+    Err(Error::Refused(format!("{NAME} cannot be used: expected name=value pairs, separated by commas")))
+}
+
 /// Reads the log filter: a level, and levels per target.
 pub fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
     const NAME: &str = "PLUCKIT_LOG";
-    let default = "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn";
+    let default =
+        "info,async_openai=off,azure_core=warn,azure_data_cosmos_driver=warn,hyper=warn,opentelemetry_sdk=warn";
     let text = reader.text(NAME, default);
     let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let filter = parts.join(",");

@@ -57,6 +57,7 @@ fn names_like_settings_are_told_and_those_of_others_are_not() {
         ("COSMOS_DB_ENDPONT", Some("COSMOS_DB_ENDPOINT")),
         ("COSMOS_ENDPOINT_DB", None),
         ("PLUCKIT_DATADIR", Some("PLUCKIT_DATA_DIR")),
+        ("PLUCKIT_PORT", Some("PORT")),
         ("pluckit_data_dir", Some("PLUCKIT_DATA_DIR")),
         ("OPENAI_BASEURL", Some("OPENAI_BASE_URL")),
         ("GOOGLE_CLIENT_IDS", Some("GOOGLE_CLIENT_ID")),
@@ -176,4 +177,42 @@ fn the_emulators_account_is_where_the_emulator_is() {
             assert_eq!(text.expose_secret(), expected);
         }
     }
+}
+
+#[test]
+fn values_that_cannot_work_are_told_at_the_start() {
+    let queue_in_azure = ("StorageQueue__queueServiceUri", "https://account.queue.core.windows.net");
+    for (name, value, expected) in [
+        (
+            "STORAGE_ACCOUNT_NAME",
+            "http://",
+            "STORAGE_ACCOUNT_NAME is \"http://\": expected the name of a storage account",
+        ),
+        ("STORAGE_ACCOUNT_NAME", "ab", "STORAGE_ACCOUNT_NAME is \"ab\""),
+        (
+            "AzureWebJobsStorage",
+            "banana",
+            "AzureWebJobsStorage cannot be used: part 1 of the connection string has no `=`",
+        ),
+        ("StorageQueue", "a=b", "StorageQueue cannot be used: the connection string lacks AccountName"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "banana",
+            "OTEL_EXPORTER_OTLP_HEADERS cannot be used: expected name=value pairs",
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,=c", "OTEL_EXPORTER_OTLP_HEADERS cannot be used"),
+    ] {
+        let message = read(&[(name, value)]).unwrap_err().to_string();
+        assert!(message.starts_with(expected), "{message}");
+        assert!(value.len() < 6 || name == "STORAGE_ACCOUNT_NAME" || !message.contains(value), "{message}");
+    }
+    for fine in [("OTEL_EXPORTER_OTLP_HEADERS", "a=b, c=,"), ("STORAGE_ACCOUNT_NAME", "abc"), queue_in_azure] {
+        assert!(read(&[fine]).is_ok(), "{fine:?}");
+    }
+    // One that is not in use does no harm.
+    let unused = [("AzureWebJobsStorage", "banana"), ("STORAGE_ACCOUNT_NAME", "account")];
+    assert!(read(&unused).is_ok());
+    // The route answers for itself.
+    let config = read(&[("METADATA_EXTRACT_AUTH_MODE", "banana")]).unwrap();
+    assert!(config.warnings[0].starts_with("METADATA_EXTRACT_AUTH_MODE is \"banana\": expected api-key or azuread"));
 }

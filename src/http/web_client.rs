@@ -3,7 +3,7 @@
 //! `.well-known`: then it is 404. Files with a content hash in their name never change, and browsers cache them for a
 //! year; all others are revalidated.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -44,6 +44,7 @@ type WorthCompressing = And<And<DefaultPredicate, SizeAbove>, NotForContentType>
 pub struct WebClient {
     files: Compression<ServeDir, WorthCompressing>,
     index: Compression<ServeFile, WorthCompressing>,
+    root: PathBuf,
 }
 
 impl WebClient {
@@ -59,7 +60,7 @@ impl WebClient {
             .with_buf_chunk_size(CHUNK_BYTES)
             .precompressed_gzip();
         let index = ServeFile::new(root.join(INDEX)).with_buf_chunk_size(CHUNK_BYTES).precompressed_gzip();
-        Self { files: gzip.layer(files), index: gzip.layer(index) }
+        Self { files: gzip.layer(files), index: gzip.layer(index), root: root.to_owned() }
     }
 
     /// Answers a request for a path without a route.
@@ -78,6 +79,9 @@ impl WebClient {
             return Err(NOT_FOUND);
         }
         let (parts, _) = request.into_parts();
+        if leads_outside(&self.root, parts.uri.path()).await {
+            return Err(NOT_FOUND);
+        }
         let is_hashed = is_hashed(parts.uri.path());
         let ask = || {
             let mut request = Request::new(Body::empty());
@@ -96,6 +100,18 @@ impl WebClient {
         };
         Ok(with_headers(response, is_hashed))
     }
+}
+
+/// Whether a path names a link, or a file behind one, that leads out of the directory. The directory itself may be a link
+/// that changes, as releases are switched.
+async fn leads_outside(root: &Path, path: &str) -> bool {
+    let decoded = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
+    let (root, files) = (root.to_owned(), [root.join(&*decoded), root.join(format!("{decoded}.gz"))]);
+    let look = move || {
+        let Ok(root) = root.canonicalize() else { return false };
+        files.iter().any(|file| file.canonicalize().is_ok_and(|real| !real.starts_with(&root)))
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or(true)
 }
 
 /// Adds the cache policy to an answer.

@@ -22,6 +22,7 @@ use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::blob::{BlobName, BlobStore, ContainerName, Put, Span};
 use crate::config::{self, Config, Documents, Environment, ServiceCredential, StorageAccount};
+use crate::domain::rates::{self, Rates};
 use crate::imaging::Picture;
 use crate::imaging::picture::Layout;
 use crate::imaging::segment::{CutoutMode, Segmenter};
@@ -106,6 +107,7 @@ pub async fn examine(config: &Config, backends: EachBackend) -> Vec<Report> {
         ("sign-in", keys(config, &http, &clock).boxed()),
         ("service tokens", service_tokens(config, &http).boxed()),
         ("segmentation", segmentation(config, &http).boxed()),
+        ("exchange rates", exchange_rates(config, &http, &clock).boxed()),
         ("cut-outs", if_opened(&segmenter, FIX_CUTOUTS, |segmenter| cutouts(config, segmenter).boxed())),
     ];
     let bounded = checks.into_iter().map(|(name, check)| async move {
@@ -169,6 +171,20 @@ async fn damage<E: std::error::Error + 'static>(
             format!("not all of it was searched for damage within {} s", DAMAGE_LIMIT.as_secs()),
             "look for \"damage found\" in the log after the next start, which searches all of it",
         )],
+    }
+}
+
+/// Reads the exchange rates once.
+async fn exchange_rates(config: &Config, http: &reqwest::Client, clock: &Arc<dyn Clock>) -> Vec<Report> {
+    let Some(feed) = &config.insights.feed else {
+        return Report::skipped(format!("the built-in rates of {}", Rates::built_in().date));
+    };
+    match rates::fetch(feed, http, clock.now()).await {
+        Ok(rates) => Report::good(format!("rates of {}", rates.date)),
+        Err(error) => {
+            let found = format!("{}: the last known or the built-in rates are used", Chain(&error));
+            vec![Report::new(Verdict::Warning, found, "look at FX_RATES_URL or FX_RATES_FILE")]
+        }
     }
 }
 

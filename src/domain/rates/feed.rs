@@ -74,7 +74,10 @@ impl From<reqwest::Error> for FeedError {
 }
 
 /// Fetches the feed.
-pub(super) async fn fetch(feed: &Feed, http: &reqwest::Client, now: OffsetDateTime) -> Result<Rates, FeedError> {
+///
+/// # Errors
+/// When it gives no rates.
+pub async fn fetch(feed: &Feed, http: &reqwest::Client, now: OffsetDateTime) -> Result<Rates, FeedError> {
     let read = async {
         match feed {
             Feed::Url(url) => {

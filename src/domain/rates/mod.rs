@@ -26,7 +26,7 @@ use crate::model::exchange_rates::KeptRates;
 use crate::model::insights::ConversionStatus;
 use crate::model::numbers::LARGEST_AMOUNT;
 
-pub use feed::FeedError;
+pub use feed::{FeedError, fetch};
 
 /// Interval for fetching a feed.
 const FETCH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);

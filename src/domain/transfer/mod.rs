@@ -101,6 +101,8 @@ pub struct Options {
     pub kind: Option<Kind>,
     /// Whether to report only, without writing.
     pub dry_run: bool,
+    /// Time at which drafts without dates count as made.
+    pub now: Timestamp,
 }
 
 /// A rejected row.
@@ -186,12 +188,12 @@ pub async fn import(
     options: Options,
     mut reject: impl FnMut(&Rejection),
 ) -> Result<Report, Error> {
-    let dry_run = options.dry_run;
+    let (dry_run, now) = (options.dry_run, options.now);
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let runtime = Handle::current();
     let reader = tokio::task::spawn_blocking(move || read(sources, options, &runtime, &sender));
     let mut report = Report::default();
-    let mut outcomes = ReceiverStream::new(receiver).map(|row| write(store, row, dry_run)).buffered(IN_FLIGHT);
+    let mut outcomes = ReceiverStream::new(receiver).map(|row| write(store, row, dry_run, now)).buffered(IN_FLIGHT);
     while let Some(outcome) = outcomes.next().await {
         match outcome? {
             Outcome::Created => report.created += 1,
@@ -288,7 +290,7 @@ fn canonical(fields: &Map<String, Value>) -> String {
     Value::Object(fields.clone()).to_string()
 }
 
-async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result<Outcome, Error> {
+async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Timestamp) -> Result<Outcome, Error> {
     let Checked { source, line, content, _room } = row;
     let reject = |reason| Ok(Outcome::Rejected(Rejection { source, line, reason }));
     let (key, fields) = match content {
@@ -298,9 +300,14 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result
     };
     let outcome = update(store, &key, |stored: Option<Map<String, Value>>| {
         let (document, outcome) = match stored {
-            None => (fields.clone(), Outcome::Created),
+            None => {
+                let mut document = fields.clone();
+                date_draft(&mut document, now);
+                (document, Outcome::Created)
+            }
             Some(mut stored) => {
-                if !merge(&mut stored, &fields) {
+                let is_merged = merge(&mut stored, &fields);
+                if !date_draft(&mut stored, now) && !is_merged {
                     return Edit::Keep(Outcome::Unchanged);
                 }
                 (stored, Outcome::Updated)
@@ -314,6 +321,20 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result
         Err(data::Error::Store(error @ store::Error::TooLarge { .. })) => reject(error.to_string()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates. Returns whether
+/// anything changed.
+fn date_draft(item: &mut Map<String, Value>, now: Timestamp) -> bool {
+    let is_missing = |item: &Map<String, Value>, field: &str| item.get(field).is_none_or(Value::is_null);
+    if is_missing(item, "draftStatus") {
+        return false;
+    }
+    let undated = ["draftCreatedAt", "draftUpdatedAt"].map(|field| (field, is_missing(item, field)));
+    for (field, _) in undated.into_iter().filter(|(_, is_missing)| *is_missing) {
+        item.insert(field.to_owned(), now.to_string().into());
+    }
+    undated.iter().any(|(_, is_missing)| *is_missing)
 }
 
 /// Merges `given` into `stored`, recursively, keeping missing fields. Returns whether anything changed.

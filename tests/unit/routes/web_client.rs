@@ -53,6 +53,30 @@ fn is_index(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
+async fn a_link_out_of_the_directory_is_not_followed() {
+    let (root, other) = (build(), build());
+    let link =
+        |target: &std::path::Path, name: &str| std::os::unix::fs::symlink(target, root.path().join(name)).unwrap();
+    link(&other.path().join("favicon.ico"), "link.txt");
+    link(other.path(), "assets/other");
+    link(&root.path().join("favicon.ico"), "icon.txt");
+    link(&other.path().join("favicon.ico"), "ngsw.json.gz");
+    let app = with_client(&root).start();
+    let nobody = app.nobody();
+    for path in ["/link.txt", "/assets/other/favicon.ico", "/assets/other", "/ngsw.json"] {
+        assert_eq!(told(&nobody.get(path).await), (404, "Not Found".to_owned()), "{path}");
+    }
+    assert_eq!(nobody.get("/icon.txt").await.text(), "icon");
+    // The directory may be a link itself.
+    let releases = TempDir::new().unwrap();
+    let current = releases.path().join("current");
+    std::os::unix::fs::symlink(other.path(), &current).unwrap();
+    let app = TestApp::builder().setting("WEB_ROOT", current.to_str().unwrap()).start();
+    assert!(is_index(&app.nobody().get("/vault").await));
+    assert_eq!(app.nobody().get("/favicon.ico").await.text(), "icon");
+}
+
+#[tokio::test]
 async fn pages_and_files_of_a_client_are_served_beside_the_api() {
     let root = build();
     let app = with_client(&root).start();
