@@ -233,7 +233,7 @@ fn lists_are_split_and_blanks_dropped() {
 #[test]
 fn secrets_are_masked_wherever_settings_are_shown() {
     let mut settings = with(&[]);
-    settings.extend(secrets().into_iter().map(|name| (name, "name=s3cr3t-value")));
+    settings.extend(secrets().into_iter().map(|name| (name, "AccountName=account;AccountKey=s3cr3t-value")));
     settings.push(("STORAGE_ACCOUNT_NAME", "clothes"));
     settings.push(("AZURE_OPENAI_ENDPOINT", "https://models.azure.example"));
     let both_model_servers = read(&settings).unwrap();
