@@ -166,14 +166,15 @@ pub enum Season {
 }
 
 impl Season {
-    /// Returns the season of a month at a place.
-    pub fn of(month: Month, place: Option<&str>) -> Self {
-        match (northern(month, place) % 12) / 3 {
+    /// Returns the season of a month at a place; `None` in the tropics, which have no such seasons.
+    pub fn of(month: Month, place: Option<&str>) -> Option<Self> {
+        let is_tropical = place.and_then(of_city) == Some(TROPICAL);
+        (!is_tropical).then(|| match (northern(month, place) % 12) / 3 {
             0 => Self::Winter,
             1 => Self::Spring,
             2 => Self::Summer,
             _ => Self::Autumn,
-        }
+        })
     }
 
     /// Name of the climate zone.
@@ -263,7 +264,7 @@ mod tests {
             (Month::April, None, Season::Spring),
             (Month::April, Some("Buenos Aires"), Season::Autumn),
         ] {
-            assert_eq!(Season::of(month, place), season, "{place:?}");
+            assert_eq!(Season::of(month, place), Some(season), "{place:?}");
         }
         let usual = |month, place| usual_temperature(month, Some(place), None);
         assert!(usual(Month::January, "Oslo") < 0.0 && usual(Month::January, "Sydney") > 20.0);

@@ -1,5 +1,7 @@
 //! Results of the stylist's tools that the built-in model also reads. Fields are in the order in which models see them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,8 +20,44 @@ pub struct FoundItems {
     /// Number of items in the whole wardrobe that match the query's kind, colour, material and brand; they come first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_matches: Option<u64>,
+    /// Sums over everything that was found, for a search with limits or an order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
     /// The items, the best first.
     pub items: Vec<CompactItem>,
+}
+
+/// Sums over all items that a search found, also over those that are not listed.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Totals {
+    /// Number of items.
+    pub items: u64,
+    /// Number of their wears, within the period of the search if it has one.
+    pub wears: u64,
+    /// These wears by the items' first colour.
+    pub wears_by_colour: BTreeMap<String, u64>,
+    /// What the items cost.
+    pub spent: Spent,
+}
+
+/// What clothes cost together.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Spent {
+    /// Currency of the sums.
+    pub currency: String,
+    /// The sum.
+    pub total: f64,
+    /// Number of items that are in the sum.
+    pub items_with_price: u64,
+    /// Number of items that are not, because they have no price, or none in a currency with a known rate.
+    pub items_without_price: u64,
+    /// Of these, the number that have a price in a currency without a rate, by currency.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub without_rate: BTreeMap<String, u64>,
+    /// The 15 categories that cost most.
+    pub by_category: BTreeMap<String, f64>,
 }
 
 /// An owned item.
@@ -58,12 +96,22 @@ pub struct CompactItem {
     pub bought: Option<String>,
     /// Number of wears.
     pub wear_count: u32,
+    /// Number of wears in the period of the search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wears: Option<u32>,
     /// Day on which it was last worn, `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_worn: Option<String>,
     /// Care instructions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub care: Vec<String>,
+}
+
+impl CompactItem {
+    /// Number of wears: in the period of the search, or in all.
+    pub fn wears(&self) -> u32 {
+        self.wears.unwrap_or(self.wear_count)
+    }
 }
 
 impl From<&CompactItem> for Garment {

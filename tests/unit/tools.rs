@@ -785,9 +785,64 @@ async fn prices_are_told_sorted_and_added_up_in_the_users_currency() {
         *spent,
         json!({
             "currency": "EUR", "total": 404.0, "items_with_price": 3, "items_without_price": 2,
-            "by_category": { "shoes": 374.0, "tops": 30.0 },
+            "without_rate": { "XXX": 1 }, "by_category": { "shoes": 374.0, "tops": 30.0 },
         })
     );
+}
+
+#[tokio::test]
+async fn a_search_keeps_to_its_limits_and_sums_up_what_it_found() {
+    let bench = Bench::new();
+    bench.profile(json!({ "currencyCode": "EUR" })).await;
+    for (id, category, colour, amount, currency, bought, wears) in [
+        ("boots", "shoes", "black", 200, "GBP", "2025-05-01", json!(["2026-03-01", "2025-06-01"])),
+        ("pumps", "shoes", "red", 90, "EUR", "2024-02-01", json!(["2025-06-02"])),
+        ("tee", "tops", "black", 30, "USD", "2025-12-31", json!([])),
+        ("yen", "tops", "white", 3000, "JPY", "2023-01-01", json!(["2026-02-10", "2026-02-11"])),
+    ] {
+        let events: Vec<Value> = wears
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|day| json!({ "occurredAt": format!("{}T12:00:00Z", day.as_str().unwrap()) }))
+            .collect();
+        let price = json!({ "amount": amount, "originalCurrency": currency, "purchaseDate": bought });
+        let fields = json!({
+            "category": category, "colours": [{ "name": colour }], "price": price, "wearCount": events.len(),
+            "wearEvents": events,
+        });
+        bench.own(id, fields).await;
+    }
+    for (limits, expected) in [
+        (json!({ "price_max": 100 }), &["pumps", "tee"][..]),
+        (json!({ "price_min": 100 }), &["boots"]),
+        (json!({ "price_max": 35, "currency": "usd" }), &["tee"]),
+        (json!({ "bought_from": "2025-01-01", "bought_to": "2025-12-31" }), &["boots", "tee"]),
+        (json!({ "max_wears": 0 }), &["tee"]),
+        (json!({ "worn_from": "2026-01-01", "max_wears": 0 }), &["pumps", "tee"]),
+        (json!({ "worn_from": "2025-06-01", "worn_to": "2025-06-30", "min_wears": 1 }), &["boots", "pumps"]),
+        (json!({ "only": ["boots", "black top"] }), &["boots", "tee"]),
+        (json!({ "only": ["boots", "yen"], "price_max": 10 }), &[]),
+    ] {
+        let mut arguments = limits.clone();
+        arguments["query"] = json!("");
+        let found = bench.run("search_wardrobe", arguments).await;
+        let mut found_ids = ids(&found);
+        found_ids.sort_unstable();
+        assert_eq!(found_ids, expected, "{limits}");
+        assert_eq!(found["totals"]["items"], expected.len(), "{limits}");
+    }
+    let arguments = json!({ "query": "shoes", "worn_from": "2025-06-01", "sort_by": "wear_count" });
+    let found = bench.run("search_wardrobe", arguments).await;
+    assert_eq!((&found["items"][0]["wears"], &found["items"][0]["wear_count"]), (&json!(2), &json!(2)));
+    assert_eq!(found["totals"]["wears_by_colour"], json!({ "black": 2, "red": 1 }));
+    // 200 GBP are 231.84 EUR, over USD.
+    assert_eq!(found["totals"]["spent"]["total"], 321.84);
+    let all = bench.run("search_wardrobe", json!({ "query": "", "sort_by": "price" })).await;
+    assert_eq!(all["totals"]["spent"]["without_rate"], json!({ "JPY": 1 }));
+    assert_eq!(ids(&all).last(), Some(&"yen"), "a price without a rate comes last");
+    let outcome = bench.try_run("search_wardrobe", r#"{"query":"","bought_from":"soon"}"#).await;
+    assert!(matches!(outcome, Err(ToolError::BadArguments(_))));
 }
 
 #[tokio::test]
@@ -863,6 +918,15 @@ async fn a_plan_is_for_days_and_has_a_packing_list() {
         assert!(pieces(day).iter().all(|id| !pieces(day - 1).contains(id)), "{:?} {:?}", pieces(day - 1), pieces(day));
     }
     assert_eq!(plan["packing"][0]["kind"], "top");
+    let few = json!({ "days": 4, "place": "Oslo", "most_pieces": 7 });
+    let few = bench.run("plan_outfits", few).await;
+    let packed = few["packing"].as_array().unwrap().iter().map(|packed| packed["count"].as_u64().unwrap());
+    assert!((5..=7).contains(&packed.sum::<u64>()), "{}", few["packing"]);
+    let warm = bench.run("plan_outfits", json!({ "celsius": 16, "warmer": true })).await;
+    assert_eq!(warm["outfits"][0]["weather"], "16 \u{b0}C");
+    assert!(warm["outfits"][0]["pieces"].to_string().contains("Knitwear"), "{warm}");
+    let bali = bench.run("plan_outfits", json!({ "from": "2026-08-01", "place": "Bali" })).await;
+    assert!(bali["outfits"][0]["weather"].as_str().unwrap().starts_with("no forecast: August"), "{bali}");
     for arguments in [json!({ "days": 0 }), json!({ "days": 15 }), json!({ "from": "x" })] {
         let outcome = bench.try_run("plan_outfits", &arguments.to_string()).await;
         assert!(matches!(outcome, Err(ToolError::BadArguments(_))), "{arguments}");

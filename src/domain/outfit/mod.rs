@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-pub use self::plan::{Day, plan};
+pub use self::plan::{Day, Suitcase, plan};
 use self::rules::Role;
 use crate::domain::wear;
 use crate::model::conversation::{Conversation, PreferenceKind};
@@ -23,11 +23,15 @@ use crate::model::wardrobe::WardrobeItem;
 const TRIED: usize = 8;
 /// Points below which an optional knit or accessory is left out.
 const WELCOME: i32 = 4;
+/// Points that a piece loses for each earlier day on which it is planned, unless it is packed anyway.
+const AGAIN: i32 = 10;
 /// Most colours, and most brands, of a profile that are considered.
 const MAX_WORDS: usize = 30;
 /// Degrees Celsius below which a knit goes over a top, and a jacket over everything.
 const KNIT_BELOW: f64 = 14.0;
 const JACKET_BELOW: f64 = 18.0;
+/// Degrees Celsius below which a knit goes over a warm top, too.
+const COLD_BELOW: f64 = 8.0;
 
 /// An owned piece.
 #[derive(Debug, Clone)]
@@ -135,6 +139,10 @@ pub struct Situation {
     pub celsius: f64,
     /// Whether rain or snow is expected.
     pub wet: bool,
+    /// Whether warmer (`true`) or lighter clothes are wanted than usual in this weather.
+    pub warmer: Option<bool>,
+    /// The weather or season that the request names.
+    pub told: Option<TermId>,
     /// Name of the weather in a reason: "9 °C" or "November".
     pub weather: String,
 }
@@ -156,7 +164,7 @@ impl Situation {
         let calls_for = terms.iter().flat_map(|term| term.called_for());
         let mut wants: Vec<&'static str> = calls_for.collect();
         wants.extend(terms.iter().filter(|term| matches!(term.kind(), Kind::Style)).map(|term| term.name()));
-        let told = of(Kind::Weather).chain(of(Kind::Season)).next();
+        let told = of(Kind::Weather).chain(of(Kind::Season)).find(|term| term.term().facts.celsius.is_some());
         Self {
             occasions,
             formality,
@@ -164,7 +172,9 @@ impl Situation {
             asked: Description::of(text),
             celsius: told.and_then(|weather| weather.term().facts.celsius).unwrap_or(celsius),
             wet: wet || of(Kind::Weather).any(|weather| weather.term().facts.wet),
-            weather,
+            warmer: None,
+            told,
+            weather: told.map_or(weather, |told| told.name().to_owned()),
         }
     }
 
@@ -212,7 +222,7 @@ pub struct Choice<'a> {
     pub spared: &'a [usize],
     /// Indices of pieces that are already packed, and preferred.
     pub packed: &'a [usize],
-    /// Indices of pieces planned for earlier days.
+    /// Indices of pieces planned for earlier days, for each day once.
     pub planned: &'a [usize],
 }
 
@@ -285,7 +295,8 @@ impl Maker<'_> {
     fn points(&self, place: usize) -> Option<i32> {
         let points = rules::points(&self.pieces[place], self.situation, self.taste)?;
         let spared = if self.choice.spared.contains(&place) { -40 } else { 0 };
-        let packed = if self.choice.packed.contains(&place) { 3 } else { 0 };
+        let times_planned = || self.choice.planned.iter().filter(|planned| **planned == place).count() as i32;
+        let packed = if self.choice.packed.contains(&place) { 3 } else { -AGAIN * times_planned() };
         Some(points + spared + packed)
     }
 
@@ -310,7 +321,8 @@ impl Maker<'_> {
             }
             found
         };
-        let needs_top = !has(Slot::Top) && !self.has_closed_knit(chosen);
+        let asks_top = self.situation.asked.slot() == Some(Slot::Top);
+        let needs_top = !has(Slot::Top) && (asks_top || !self.has_closed_knit(chosen));
         let tops = if needs_top {
             let is_top = |piece: &Piece| match piece.garment.slot {
                 Some(Slot::Top) => true,
@@ -338,6 +350,8 @@ impl Maker<'_> {
             }
         };
         let has_dress = has(Slot::Dress);
+        // Two layers are warmer than one.
+        let without_top = if self.situation.warmer == Some(true) { 40 } else { 12 };
         for shoe in &shoes {
             if !has_dress {
                 for top in &tops {
@@ -348,7 +362,10 @@ impl Maker<'_> {
                         let is_knit = |top: &Candidate| self.pieces[top.piece].garment.slot == Some(Slot::Knit);
                         // A knit goes over a top rather than instead of one.
                         let bare = i32::from(top.as_ref().is_some_and(is_knit));
-                        consider([*top, *bottom, *shoe].into_iter().flatten().collect(), -60 * lacks - 12 * bare);
+                        consider(
+                            [*top, *bottom, *shoe].into_iter().flatten().collect(),
+                            -60 * lacks - without_top * bare,
+                        );
                     }
                 }
             }
@@ -366,15 +383,17 @@ impl Maker<'_> {
 
     /// Adds layers: a knit in the cold, a jacket or coat, an accessory.
     fn add_layers(&self, chosen: &mut Vec<(Slot, usize)>, missing: &mut Vec<Slot>) {
-        let Situation { celsius, wet, formality, .. } = *self.situation;
+        let Situation { celsius, wet, formality, warmer, .. } = *self.situation;
         if chosen.is_empty() || self.situation.is_sport() {
             return;
         }
         let has = |chosen: &[(Slot, usize)], slot| chosen.iter().any(|(taken, _)| *taken == slot);
-        // A turtleneck is warm enough by itself.
+        // A turtleneck is warm enough by itself, unless it is really cold.
         let is_warm = chosen.iter().any(|(slot, piece)| *slot == Slot::Top && self.pieces[*piece].garment.warmth >= 2);
         let is_dressed = has(chosen, Slot::Dress);
-        if celsius < KNIT_BELOW && !has(chosen, Slot::Knit) && !is_warm && formality.0 < 4 {
+        let is_cold = celsius < COLD_BELOW || warmer == Some(true);
+        let needs_knit = (celsius < KNIT_BELOW && !is_warm) || is_cold;
+        if needs_knit && warmer != Some(false) && !has(chosen, Slot::Knit) && formality.0 < 4 {
             self.add(chosen, Slot::Knit, WELCOME, |piece| piece.garment.layer || !is_dressed);
         }
         let asked = self.situation.asked.garment.is_some_and(|garment| garment.is("outerwear"));

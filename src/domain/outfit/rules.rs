@@ -1,16 +1,18 @@
 //! Scores pieces by rule: formality, weather, occasion, recent wears, the owner's taste, and harmony of colours.
 
-use super::{Piece, Situation, Taste};
+use super::{COLD_BELOW, Piece, Situation, Taste};
 use crate::base::calendar::ago;
 use crate::base::text::times;
 use crate::model::garment::{Garment, Slot};
-use crate::model::thesaurus::TermId;
+use crate::model::thesaurus::{self, Kind, TermId};
 
 /// Temperatures below which hot-weather pieces, and above which cold-weather pieces, are ruled out, in degrees Celsius.
 const TOO_COLD: f64 = 18.0;
 const TOO_WARM: f64 = 21.0;
 /// Days after which an unworn piece gets extra points.
 const NEGLECTED_DAYS: i64 = 45;
+/// Points for each degree of warmth of a piece if warmer or lighter clothes are wanted.
+const WARMER: i32 = 8;
 /// Wearings that make a favourite.
 const FAVOURITE: u32 = 20;
 
@@ -77,7 +79,7 @@ pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
     let rain = match (wet, slot, garment.waterproof) {
         (true, Slot::Outerwear, true) => 25,
         (true, Slot::Outerwear, false) => -10,
-        (true, Slot::Shoes, true) => 15,
+        (true, Slot::Shoes, true) => 20,
         (false, Slot::Outerwear, true) if garment.formality.1 <= 2 => -4,
         _ => 0,
     };
@@ -88,11 +90,18 @@ pub(super) fn weather(garment: &Garment, situation: &Situation) -> Option<i32> {
         // A layer under others may be thin.
         Slot::Top | Slot::Bottoms | Slot::Accessory => -2.0 * (f64::from(garment.warmth) - wanted).max(0.0),
         Slot::Outerwear | Slot::Knit => 8.0 - 5.0 * off,
+        // Feet get cold first, and wet.
+        Slot::Shoes if celsius < COLD_BELOW => 3.0 - 5.0 * off,
         Slot::Dress | Slot::Shoes => 3.0 - 2.0 * off,
     };
     let light_top = if slot == Slot::Top && garment.warmth == 0 && celsius < TOO_COLD { -10 } else { 0 };
+    let warmer = match situation.warmer {
+        Some(true) => WARMER * i32::from(garment.warmth),
+        Some(false) => -WARMER * i32::from(garment.warmth),
+        None => 0,
+    };
     // Truncated towards zero; a single point is not decisive.
-    Some(rain + light_top + warmth as i32)
+    Some(rain + light_top + warmth as i32 + warmer)
 }
 
 /// Scores tags for the occasion or its style, and earlier wears to it.
@@ -100,9 +109,12 @@ pub(super) fn occasion(piece: &Piece, situation: &Situation) -> i32 {
     let garment = &piece.garment;
     let direct = situation.occasions.iter().any(|occasion| garment.is(*occasion));
     let called_for = situation.wants.iter().filter(|word| garment.says(word)).count().min(3);
+    // A colour that the occasion calls for, such as black for a funeral, is a rule rather than a hint.
+    let is_colour = |word: &&str| thesaurus::lookup(word).is_some_and(|term| term.kind() == Kind::Colour);
+    let colour = situation.wants.iter().any(|word| is_colour(word) && garment.says(word));
     let worn = situation.occasions.first().map_or(0, |occasion| worn_to(piece, *occasion)).min(3);
     // Far fewer than an i32 holds.
-    12 * i32::from(direct) + 4 * called_for as i32 + worn as i32
+    12 * i32::from(direct) + 36 * i32::from(colour) + 4 * called_for as i32 + worn as i32
 }
 
 /// Returns the number of wears of a piece to an occasion.

@@ -180,7 +180,7 @@ fn no_piece_comes_twice_on_following_days() {
         pieces.push(piece(&format!("more-knit-{number}"), "Knitwear", colour, &["sweater", "casual"]));
     }
     let days: Vec<Day> = (0..7).map(|_| Day { situation: situation("casual", 9.0, false) }).collect();
-    let outfits = plan(&pieces, &days, &Taste::default(), Choice::default());
+    let outfits = plan(&pieces, &days, &Taste::default(), Choice::default(), Suitcase::NONE);
     assert_eq!(outfits.len(), 7);
     for pair in outfits.windows(2) {
         assert!(
@@ -190,7 +190,7 @@ fn no_piece_comes_twice_on_following_days() {
     }
     // With one coat it is worn every day.
     let few: Vec<Piece> = wardrobe().into_iter().filter(|piece| piece.id.as_str() != "blazer").collect();
-    let outfits = plan(&few, &days[..2], &Taste::default(), Choice::default());
+    let outfits = plan(&few, &days[..2], &Taste::default(), Choice::default(), Suitcase::NONE);
     assert!(outfits.iter().all(|outfit| ids(outfit, &few).contains(&"parka".to_owned())));
 }
 
@@ -206,7 +206,7 @@ fn a_piece_of_an_earlier_day_is_not_due_for_an_outing() {
         with("coat", "Outerwear", "camel", &["coat"], rested),
     ];
     let days: Vec<Day> = (0..4).map(|_| Day { situation: situation("casual", 16.0, false) }).collect();
-    let outfits = plan(&pieces, &days, &Taste::default(), Choice::default());
+    let outfits = plan(&pieces, &days, &Taste::default(), Choice::default(), Suitcase::NONE);
     let worn: Vec<_> = outfits.iter().flat_map(|outfit| &outfit.worn).collect();
     let waiting = |why: &str| why.contains("due for an outing") || why.contains("first outing");
     let told: Vec<usize> = worn.iter().filter(|worn| waiting(&worn.why)).map(|worn| worn.piece).collect();
@@ -252,7 +252,7 @@ proptest! {
     ) {
         let taste = Taste { dislikes: vec![Description::of(dislike)], ..Taste::default() };
         let planned: Vec<Day> = (0..days).map(|_| Day { situation: situation(text, celsius, wet) }).collect();
-        for outfit in plan(&pieces, &planned, &taste, Choice::default()) {
+        for outfit in plan(&pieces, &planned, &taste, Choice::default(), Suitcase::NONE) {
             let has = |slot: Slot| outfit.worn.iter().any(|worn| worn.slot == slot);
             let is_covered = has(Slot::Dress) || ((has(Slot::Top) || has(Slot::Knit)) && has(Slot::Bottoms));
             prop_assert!(!outfit.missing.is_empty() || (is_covered && has(Slot::Shoes)));

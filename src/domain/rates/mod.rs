@@ -51,6 +51,9 @@ const TABLE: [(&str, &str, Decimal); 7] = [
     ("GBP", "USD", Decimal::from_parts(126, 0, 0, false, 2)),
 ];
 
+/// The currency with the most pairs in the table: over it every other pair of its currencies is converted.
+const COMMON_CURRENCY: &str = "USD";
+
 /// Rates of one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rates {
@@ -89,6 +92,12 @@ impl Rates {
         // Multiply first, so that results that divide evenly stay exact.
         let converted = amount.checked_mul(multiplier)?.checked_div(divisor)?;
         (converted <= LARGEST_AMOUNT).then_some(converted)
+    }
+
+    /// Converts as [`convert`](Self::convert) does, a pair without a rate over a third currency.
+    pub fn convert_across(&self, amount: Decimal, from: &str, to: &str) -> Option<Decimal> {
+        self.convert(amount, from, to)
+            .or_else(|| self.convert(self.convert(amount, from, COMMON_CURRENCY)?, COMMON_CURRENCY, to))
     }
 
     /// Returns multiplier and divisor.
@@ -308,6 +317,21 @@ mod tests {
             ("10", "", "USD", None),
         ] {
             let converted = rates.convert(decimal(amount), from, to);
+            assert_eq!(converted, expected.map(decimal), "{amount} {from} in {to}");
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_not_in_the_table_crosses_over_a_common_currency() {
+        let rates = Rates::built_in();
+        for (amount, from, to, expected) in [
+            ("100", "GBP", "EUR", Some("115.92")),
+            ("100", "EUR", "GBP", Some("85.32")),
+            ("100", "EUR", "USD", Some("108")),
+            ("100", "CHF", "EUR", None),
+            ("100", "EUR", "JPY", None),
+        ] {
+            let converted = rates.convert_across(decimal(amount), from, to);
             assert_eq!(converted, expected.map(decimal), "{amount} {from} in {to}");
         }
     }

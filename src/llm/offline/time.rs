@@ -64,6 +64,10 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         ("tomorrow" | "tmrw" | "tmr" | "tomorow", _) => span(day(1), day(1), "tomorrow"),
         ("yesterday", _) | ("last", "night") => span(day(-1), day(-1), "yesterday"),
         ("week", "before") if is_past => span(week(-2).0, week(-2).1, "the week before last"),
+        // "In the last year" ends today, "last year" on 31 December.
+        (last @ ("last" | "past"), unit @ ("week" | "month" | "year")) if last == "past" || before == Some("the") => {
+            span(back(today, 1, unit)?, today, format!("in the last {unit}"))
+        }
         ("last" | "past" | "previous", "week") => span(week(-1).0, week(-1).1, "last week"),
         ("this", "week") if is_past => span(monday, today, "this week"),
         ("this" | "the", "week") if word(2) != "before" => span(today, week(0).1.max(day(4)), "this week"),
@@ -90,20 +94,95 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
                 "last year",
             )
         }
+        ("last" | "past", "half") if words.iter().take(4).any(|word| word == "year") => {
+            span(back(today, 6, "months")?, today, "in the last half year")
+        }
         ("last" | "past", many) if number(many).is_some() => {
-            let days = i64::from(number(many)?) * unit(word(2))?;
-            span(day(-days), today, format!("in the last {many} {}", word(2)))
+            let of = usize::from(word(2) == "of");
+            span(
+                back(today, number(many)?, word(2 + of))?,
+                today,
+                format!("in the last {}", words[1..3 + of].join(" ")),
+            )
+        }
+        ("in" | "for" | "over" | "within", many) if is_past && number(many).is_some() => {
+            let first = back(today, number(many)?, word(2))?;
+            span(first, today, format!("in the last {many} {}", word(2)))
+        }
+        ("since", _) if is_past => {
+            let since = at(words.get(1..)?, Some("since"), today, true);
+            let since = since.or_else(|| at(words.get(2..)?, words.get(1).map(String::as_str), today, true))?;
+            // Since summer: since its end, unless it lasts.
+            let is_season = season(word(1)).or_else(|| season(word(2))).is_some();
+            let first = if is_season && since.last < today { since.last.next_day()? } else { since.first };
+            let label = since.label.trim_start_matches("in ").trim_start_matches("on ");
+            span(first, today, format!("since {label}"))
         }
         ("in", many) if !is_past && number(many).is_some() => {
             let days = i64::from(number(many)?) * unit(word(2))?;
             span(day(days), day(days), format!("in {many} {}", word(2)))
         }
         (many, count) if unit(count).is_some() && word(2) == "ago" => {
-            let days = i64::from(number(many)?) * unit(count)?;
-            span(day(-days), day(-days), format!("{many} {count} ago"))
+            let then = back(today, number(many)?, count)?;
+            span(then, then, format!("{many} {count} ago"))
+        }
+        (name, _) if is_past && (is_year(name) || season(name).is_some()) => {
+            year_or_season(name, word(1), before, today)
         }
         _ => named_day(words, before, today, is_past),
     }
+}
+
+/// Returns the day so many days, weeks, months or years before another.
+fn back(today: Date, count: u16, unit_name: &str) -> Option<Date> {
+    let months = match unit_name {
+        "month" | "months" => i32::from(count),
+        "year" | "years" => i32::from(count) * 12,
+        _ => return Some(today.saturating_sub(Duration::days(i64::from(count) * unit(unit_name)?))),
+    };
+    let months = today.year() * 12 + i32::from(u8::from(today.month())) - 1 - months;
+    let month = Month::try_from(u8::try_from(months.rem_euclid(12) + 1).ok()?).ok()?;
+    let year = months.div_euclid(12);
+    Date::from_calendar_date(year, month, today.day().min(month.length(year))).ok()
+}
+
+/// Whether a word is a year.
+fn is_year(word: &str) -> bool {
+    word.len() == 4 && word.parse().is_ok_and(|year: u16| (1970..=2100).contains(&year))
+}
+
+/// Returns the first month of a season, north of the equator.
+fn season(word: &str) -> Option<Month> {
+    match word {
+        "spring" => Some(Month::March),
+        "summer" => Some(Month::June),
+        "autumn" | "fall" => Some(Month::September),
+        "winter" => Some(Month::December),
+        _ => None,
+    }
+}
+
+/// Parses a year or a season gone by: "in 2025", "since summer", "last winter".
+fn year_or_season(name: &str, next: &str, before: Option<&str>, today: Date) -> Option<Span> {
+    if let Some(first) = season(name) {
+        let is_time =
+            matches!(before, Some("last" | "past" | "this" | "in" | "since" | "during" | "over" | "the" | "previous"));
+        let begins = |year: i32| Date::from_calendar_date(year, first, 1).ok();
+        let year = if is_year(next) { next.parse().ok()? } else { today.year() };
+        let start =
+            begins(year).filter(|start| is_time && *start <= today).or_else(|| begins(year - 1).filter(|_| is_time))?;
+        let last = start.saturating_add(Duration::days(95)).replace_day(1).ok()?.previous_day()?;
+        let label = match before {
+            Some("last" | "past" | "previous") => format!("last {name}"),
+            _ if is_year(next) => format!("in {name} {next}"),
+            Some("this") => format!("this {name}"),
+            _ => format!("in {name}"),
+        };
+        return span(start, last.min(today), label);
+    }
+    let year = name.parse().ok()?;
+    let first = Date::from_calendar_date(year, Month::January, 1).ok().filter(|first| *first <= today)?;
+    span(first, Date::from_calendar_date(year, Month::December, 31).ok()?.min(today), format!("in {year}"))
 }
 
 fn unit(word: &str) -> Option<i64> {
@@ -154,14 +233,18 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
     // "May" and "March" have other meanings, too.
     let month = month(word(0)).filter(|_| word(0).len() > 3)?;
     if matches!(month, Month::May | Month::March)
-        && !matches!(before, Some("in" | "for" | "last" | "this" | "next" | "of"))
+        && !matches!(before, Some("in" | "for" | "last" | "this" | "next" | "of" | "since"))
     {
         return None;
     }
-    let last_day = month.length(today.year());
     if is_past {
-        let first = in_year(1, month)?;
-        return span(first, first.replace_day(last_day).ok()?, format!("in {month}"));
+        let first = if is_year(word(1)) {
+            Date::from_calendar_date(word(1).parse().ok()?, month, 1).ok()?
+        } else {
+            in_year(1, month)?
+        };
+        let year = if is_year(word(1)) { format!(" {}", word(1)) } else { String::new() };
+        return span(first, first.replace_day(month.length(first.year())).ok()?, format!("in {month}{year}"));
     }
     let middle = if month == today.month() { today } else { in_year(15, month)? };
     span(middle, middle, format!("in {month}"))
@@ -223,6 +306,21 @@ mod tests {
             ("3 days ago", true, date!(2026 - 11 - 26), date!(2026 - 11 - 26)),
             ("the past two weeks", true, date!(2026 - 11 - 15), today),
             ("last month", true, date!(2026 - 10 - 01), date!(2026 - 10 - 31)),
+            ("in the last month", true, date!(2026 - 10 - 29), today),
+            ("in the last 6 months", true, date!(2026 - 05 - 29), today),
+            ("the last couple of months", true, date!(2026 - 09 - 29), today),
+            ("in the past year", true, date!(2025 - 11 - 29), today),
+            ("last year", true, date!(2025 - 01 - 01), date!(2025 - 12 - 31)),
+            ("in 2025", true, date!(2025 - 01 - 01), date!(2025 - 12 - 31)),
+            ("in 2026", true, date!(2026 - 01 - 01), today),
+            ("in March 2025", true, date!(2025 - 03 - 01), date!(2025 - 03 - 31)),
+            ("since 2025", true, date!(2025 - 01 - 01), today),
+            ("since March", true, date!(2026 - 03 - 01), today),
+            ("since summer", true, date!(2026 - 09 - 01), today),
+            ("last summer", true, date!(2026 - 06 - 01), date!(2026 - 08 - 31)),
+            ("last winter", true, date!(2025 - 12 - 01), date!(2026 - 02 - 28)),
+            ("this autumn", true, date!(2026 - 09 - 01), today),
+            ("not worn for 3 months", true, date!(2026 - 08 - 29), today),
         ] {
             let found = find(&words(text), today, is_past).unwrap_or_else(|| panic!("{text}"));
             assert_eq!((found.first, found.last), (first, last), "{text}");

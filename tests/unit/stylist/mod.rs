@@ -77,30 +77,69 @@ fn faults(checks: &[&str], text: &str, tools: &[String]) -> Vec<String> {
     faults
 }
 
-#[tokio::test]
-async fn questions_of_every_kind_are_answered() {
-    let (_app, ada) = demo().await;
-    let (mut kinds, mut wrong) = (BTreeMap::<&str, (u32, u32)>::new(), Vec::new());
-    let lines = include_str!("questions.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    for line in lines {
+/// Asks the questions of a file. Returns the kind of each, and what is wrong with its answer.
+async fn ask_all(ada: &Caller, file: &'static str) -> Vec<(&'static str, Option<String>)> {
+    let mut outcomes = Vec::new();
+    for line in file.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let columns: Vec<&str> = line.split(" ~ ").map(str::trim).collect();
         let turns: Vec<&str> = columns[1].split(" / ").collect();
         // What one question has remembered is nothing to the next.
         ada.put("/api/chat/memory", json!({ "summary": "", "preferences": [] })).await;
-        let (text, tools) = converse(&ada, &turns).await;
+        let (text, tools) = converse(ada, &turns).await;
         let faults = faults(&columns[2..], &text, &tools);
-        let (good, all) = kinds.entry(columns[0]).or_default();
-        *all += 1;
-        *good += u32::from(faults.is_empty());
-        if !faults.is_empty() {
-            wrong.push(format!("{}: {}\n{text}", columns[1], faults.join(", ")));
-        }
+        let wrong = (!faults.is_empty()).then(|| format!("{}: {}\n{text}", columns[1], faults.join(", ")));
+        outcomes.push((columns[0], wrong));
     }
-    let total: u32 = kinds.values().map(|(_, all)| all).sum();
-    assert!(total >= 150, "{total}");
+    outcomes
+}
+
+#[tokio::test]
+async fn questions_of_every_kind_are_answered() {
+    let (_app, ada) = demo().await;
+    let outcomes = ask_all(&ada, include_str!("questions.txt")).await;
+    assert!(outcomes.len() >= 150, "{}", outcomes.len());
+    let mut kinds = BTreeMap::<&str, (u32, u32)>::new();
+    for (kind, wrong) in &outcomes {
+        let (good, all) = kinds.entry(kind).or_default();
+        *all += 1;
+        *good += u32::from(wrong.is_none());
+    }
+    let wrong: Vec<String> = outcomes.into_iter().filter_map(|(_, wrong)| wrong).collect();
     for (kind, (good, all)) in &kinds {
         let share = f64::from(*good) / f64::from(*all);
         assert!(share >= LEAST_SHARE, "{kind}: {good} of {all}\n\n{}", wrong.join("\n\n"));
+    }
+}
+
+/// Periods, limits, follow-ups and temperatures: here every answer has to be right.
+#[tokio::test]
+async fn limits_and_what_was_shown_before_are_kept_to() {
+    let (_app, ada) = demo().await;
+    let outcomes = ask_all(&ada, include_str!("limits.txt")).await;
+    assert!(outcomes.len() >= 60, "{}", outcomes.len());
+    let wrong: Vec<String> = outcomes.into_iter().filter_map(|(_, wrong)| wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Pieces with nothing but a category, and prices without an exchange rate.
+#[tokio::test]
+async fn bare_pieces_and_unknown_rates_are_told_as_they_are() {
+    let app = TestApp::builder().setting("RATE_LIMITS", "false").start();
+    let ada = app.user("ada").await;
+    ada.put("/api/profile", json!({ "currencyCode": "EUR" })).await;
+    for currency in ["EUR", "GBP", "CHF", "CHF"] {
+        let price = json!({ "amount": 100, "originalCurrency": currency });
+        let item = json!({ "category": "Tops", "price": price });
+        assert_eq!(ada.post("/api/wardrobe", item).await.status, StatusCode::CREATED);
+    }
+    for (question, has, lacks) in [
+        ("How many tops do I own?", "You own 4 tops.", "your top"),
+        ("Show me my tops", "own 4 tops.", "your top"),
+        ("How much is my wardrobe worth?", "2 more have prices in CHF, for which I have no exchange rate.", "no price"),
+        ("How much did I spend on tops under 500 euros?", "\u{20ac}215.92 for two tops", "CHF"),
+    ] {
+        let (text, _) = converse(&ada, &[question]).await;
+        assert!(text.contains(has) && !text.contains(lacks), "{question}\n{text}");
     }
 }
 

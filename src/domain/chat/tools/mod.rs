@@ -11,6 +11,7 @@ mod call;
 pub mod gaps;
 pub mod history;
 pub mod items;
+mod limits;
 pub mod log_wear;
 pub mod moods;
 pub mod plan;

@@ -43,6 +43,9 @@ struct PlanArguments {
     unlike: Option<Vec<String>>,
     celsius: Option<f64>,
     wet: Option<bool>,
+    warmer: Option<bool>,
+    packing: Option<bool>,
+    most_pieces: Option<usize>,
 }
 
 /// Plans outfits.
@@ -85,6 +88,9 @@ impl Tool for PlanOutfits {
                     "unlike": texts("Pieces shown before, which should come again only if there is nothing else."),
                     "celsius": { "type": "number", "description": "The temperature, if the user named it." },
                     "wet": { "type": "boolean", "description": "Whether it rains, if the user said so." },
+                    "warmer": { "type": "boolean", "description": "Warmer (true) or lighter (false) than usual in this weather." },
+                    "packing": { "type": "boolean", "description": "For a suitcase: trousers, knits and shoes are worn again." },
+                    "most_pieces": { "type": "integer", "minimum": 1, "description": "Most pieces of all outfits together." },
                 },
                 "additionalProperties": false,
             }),
@@ -131,8 +137,9 @@ impl Tool for PlanOutfits {
         let planned: Vec<Day> = dates
             .iter()
             .enumerate()
-            .map(|(day, date)| Day {
-                situation: situation(occasion(day), *date, &forecast, told, place.as_deref(), zone),
+            .map(|(day, date)| {
+                let usual = situation(occasion(day), *date, &forecast, told, place.as_deref(), zone);
+                Day { situation: Situation { warmer: arguments.warmer, ..usual } }
             })
             .collect();
         let named = |texts: &[String]| -> Vec<usize> {
@@ -159,7 +166,11 @@ impl Tool for PlanOutfits {
             format!("Not in the wardrobe: {}.", names.join("; "))
         });
         let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), ..Choice::default() };
-        let outfits = outfit::plan(&pieces, &planned, &taste, choice);
+        let suitcase = outfit::Suitcase {
+            is_packed: arguments.packing.unwrap_or(false) || arguments.most_pieces.is_some(),
+            most_pieces: arguments.most_pieces.unwrap_or(usize::MAX),
+        };
+        let outfits = outfit::plan(&pieces, &planned, &taste, choice, suitcase);
         let packing = if days > 1 { packing(&pieces, &outfits) } else { Vec::new() };
         let outfits = outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| {
             PlannedOutfit {
@@ -203,13 +214,17 @@ fn degrees(celsius: f64) -> String {
 
 /// Describes the weather of an outfit in words.
 fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place: Option<&str>) -> String {
+    if let Some(told) = situation.told {
+        return format!("{}, usually about {}", told.name(), degrees(situation.celsius));
+    }
     if let Some(day) = forecast.iter().find(|day| day.date == date.to_string()) {
         return format!("{}, {}", degrees(day.celsius), day.condition);
     }
     if situation.weather.ends_with('C') {
         return if situation.wet { format!("{} and wet", situation.weather) } else { situation.weather.clone() };
     }
-    let season = Season::of(date.month(), place).name();
+    let season =
+        Season::of(date.month(), place).map_or_else(|| date.month().to_string(), |season| season.name().into());
     let wet = if situation.wet { " and wet" } else { "" };
     format!("no forecast: {season}, usually about {}{wet}", degrees(situation.celsius))
 }

@@ -6,18 +6,22 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
 
 use super::cut;
-use super::wardrobe::Spent;
 use crate::domain::{rates::Rates, wear};
+use crate::model::tool_results::Spent;
 use crate::model::vocabulary::Category;
 use crate::model::wardrobe::{Price, WardrobeItem};
 
 /// Categories in a result.
 const MAX_CATEGORIES: usize = 15;
 
+/// Returns the amount of a valid price.
+fn amount(price: &Price) -> Option<Decimal> {
+    Decimal::from_f64(price.amount).filter(|amount| *amount > Decimal::ZERO)
+}
+
 /// Converts a price to another currency; `None` without a rate or for an invalid price.
 pub fn converted(price: &Price, rates: &Rates, currency: &str) -> Option<f64> {
-    let amount = Decimal::from_f64(price.amount).filter(|amount| *amount > Decimal::ZERO)?;
-    rates.convert(amount, &price.original_currency, currency)?.to_f64()
+    rates.convert_across(amount(price)?, &price.original_currency, currency)?.to_f64()
 }
 
 /// A sum that grows.
@@ -26,6 +30,7 @@ pub struct Spending {
     total: f64,
     priced: u64,
     unpriced: u64,
+    without_rate: BTreeMap<String, u64>,
     by_category: BTreeMap<String, f64>,
 }
 
@@ -34,6 +39,9 @@ impl Spending {
     pub fn add(&mut self, item: &WardrobeItem, rates: &Rates, currency: &str) {
         let Some(price) = item.price.as_ref().and_then(|price| converted(price, rates, currency)) else {
             self.unpriced += 1;
+            if let Some(price) = item.price.as_ref().filter(|price| amount(price).is_some()) {
+                *self.without_rate.entry(cut(&price.original_currency, 12).to_uppercase()).or_default() += 1;
+            }
             return;
         };
         self.total += price;
@@ -54,6 +62,7 @@ impl Spending {
             total: wear::round(self.total),
             items_with_price: self.priced,
             items_without_price: self.unpriced,
+            without_rate: self.without_rate,
             by_category: by_category.into_iter().map(|(name, sum)| (name, wear::round(sum))).collect(),
         }
     }

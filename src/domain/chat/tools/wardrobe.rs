@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 use utoipa::ToSchema;
 
-use super::spending;
+use super::limits::{self, Limits};
+use super::spending::{self, Spending};
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::text::{collapse, cut};
@@ -27,12 +28,15 @@ use crate::model::garment::{Description, Fit, Garment};
 use crate::model::ids::UserId;
 use crate::model::thesaurus::{self, TermId};
 use crate::model::timestamp::Timestamp;
-use crate::model::tool_results::{CompactItem, FoundItems, Paid};
+use crate::model::tool_results::{CompactItem, FoundItems, Paid, Spent, Totals};
 use crate::model::vocabulary::{self, Category};
 use crate::model::wardrobe::{Price, Size, WardrobeItem};
 
 /// Most items in a search result.
 const MAX_RESULTS: usize = 30;
+
+/// Most colours in the sums of a search.
+const MAX_COLOURS: usize = 10;
 
 /// Number of cached query expansions, and their lifetime.
 const KEPT_EXPANSIONS: usize = 128;
@@ -76,6 +80,7 @@ impl From<&WardrobeItem> for CompactItem {
             }),
             bought: item.price.as_ref().and_then(Price::bought_at).map(day),
             wear_count: item.wear_count,
+            wears: None,
             last_worn: wear::last_worn(item).map(day),
             care: item
                 .care_info
@@ -124,10 +129,46 @@ enum Order {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SearchArguments {
+pub(super) struct SearchArguments {
     query: String,
     sort_by: Option<SortBy>,
     order: Option<Order>,
+    #[serde(default)]
+    pub(super) only: Vec<String>,
+    pub(super) price_min: Option<f64>,
+    pub(super) price_max: Option<f64>,
+    currency: Option<String>,
+    pub(super) bought_from: Option<String>,
+    pub(super) bought_to: Option<String>,
+    pub(super) worn_from: Option<String>,
+    pub(super) worn_to: Option<String>,
+    pub(super) min_wears: Option<u32>,
+    pub(super) max_wears: Option<u32>,
+}
+
+/// Schema of the arguments.
+fn parameters() -> Value {
+    let mut properties = limits::parameters();
+    properties.insert(
+        "query".to_owned(),
+        json!({
+            "type": "string",
+            "description": "What to look for, for example: casual dinner, navy trousers. Empty: all clothes.",
+        }),
+    );
+    properties.insert(
+        "sort_by".to_owned(),
+        json!({
+            "type": "string",
+            "enum": ["match", "price", "cost_per_wear", "wear_count", "last_worn", "bought"],
+            "description": "With anything but match, only what fits the query is returned, in this order.",
+        }),
+    );
+    properties.insert(
+        "order".to_owned(),
+        json!({ "type": "string", "enum": ["asc", "desc"], "description": "desc without it." }),
+    );
+    json!({ "type": "object", "properties": properties, "required": ["query"], "additionalProperties": false })
 }
 
 /// Finds owned items that match a query.
@@ -190,24 +231,9 @@ impl Tool for SearchWardrobe {
             name: "search_wardrobe",
             description: "Searches all clothes that the user owns, by category, colour, brand, tag, occasion or condition. \
                           Returns up to 30 items, best match first or sorted, with price, purchase date, wear count and care. \
-                          exact_matches counts the items that are all the query says. Use it before naming any owned item.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
-                    "query": {
-                        "type": "string",
-                        "description": "What to look for, for example: casual dinner, navy trousers. Empty: all clothes.",
-                    },
-                    "sort_by": {
-                        "type": "string",
-                        "enum": ["match", "price", "cost_per_wear", "wear_count", "last_worn", "bought"],
-                        "description": "With anything but match, only what fits the query is returned, in this order.",
-                    },
-                    "order": { "type": "string", "enum": ["asc", "desc"], "description": "desc without it." },
-                },
-                "required": ["query"],
-                "additionalProperties": false,
-            }),
+                          exact_matches counts the items that are all the query says. With limits or an order, totals has the \
+                          number, wears and cost of all that was found. Use it before naming any owned item.",
+            parameters: parameters(),
         }
     }
 
@@ -216,33 +242,44 @@ impl Tool for SearchWardrobe {
     }
 
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
-        let SearchArguments { query, sort_by, order } = read_arguments(arguments)?;
-        check_query(&query)?;
-        let (sort_by, order) = (sort_by.unwrap_or_default(), order.unwrap_or_default());
+        let arguments: SearchArguments = read_arguments(arguments)?;
+        check_query(&arguments.query)?;
+        let limits = Limits::read(&self.parts, user, &arguments).await?;
+        let SearchArguments { query, sort_by, order, currency, .. } = arguments;
+        let order = order.unwrap_or_default();
+        // All clothes within limits: there is nothing to match.
+        let is_unsorted = limits.are_given() && query.trim().is_empty();
+        let usual = if is_unsorted { SortBy::WearCount } else { SortBy::Match };
+        let sort_by = sort_by.filter(|by| *by != SortBy::Match).unwrap_or(usual);
         let terms = Terms::new(&self.terms(context, &query).await);
         let described = Description::of(&query);
         let rates = self.parts.rates.current().await;
-        let currency = self.parts.base.data.profiles.find(user).await?.map(|profile| profile.currency_code);
-        let in_currency = |item: &WardrobeItem| {
-            let currency = currency.as_deref().unwrap_or("USD");
-            item.price.as_ref().and_then(|price| spending::converted(price, &rates, currency))
-        };
+        let profile = self.parts.base.data.profiles.find(user).await?;
+        let currency = currency.or_else(|| profile.map(|profile| profile.currency_code));
+        let currency = currency.map_or_else(|| "USD".to_owned(), |currency| cut(&currency, 12).to_uppercase());
         let mut best = Best::new(MAX_RESULTS);
-        let (mut exact, mut scored) = (0, 0);
+        let (mut exact, mut scored, mut owned) = (0, 0, 0_u64);
+        let mut sums = Sums::default();
         let mut breather = Breather::default();
         let mut items = pin!(self.parts.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
+            owned += 1;
+            breather.breathe().await;
             let garment = Garment::from(&item);
+            let price = item.price.as_ref().and_then(|price| spending::converted(price, &rates, &currency));
+            let in_period = limits.wears_of(&item);
+            let wears = in_period.unwrap_or(item.wear_count);
+            if !limits.admit(&item, &garment, price, wears) {
+                continue;
+            }
             let (fit, score) = (described.fit(&garment), terms.score(&item, &garment));
             exact += u64::from(fit >= Fit::Shade);
             scored += usize::from(score > 0);
             let key = match sort_by {
                 SortBy::Match => None,
-                SortBy::Price => in_currency(&item),
-                SortBy::CostPerWear => {
-                    in_currency(&item).filter(|_| item.wear_count > 0).map(|price| price / f64::from(item.wear_count))
-                }
-                SortBy::WearCount => Some(f64::from(item.wear_count)),
+                SortBy::Price => price,
+                SortBy::CostPerWear => price.filter(|_| wears > 0).map(|price| price / f64::from(wears)),
+                SortBy::WearCount => Some(f64::from(wears)),
                 SortBy::LastWorn => wear::last_worn(&item).map(|at| at.get().unix_timestamp() as f64),
                 SortBy::Bought => bought(&item).map(|at| at.get().unix_timestamp() as f64),
             };
@@ -255,32 +292,72 @@ impl Tool for SearchWardrobe {
                 _ if is_asked_for => (Fit::Exact, key, score),
                 _ => (Fit::None, None, score),
             };
-            best.offer((rank, item.date_added, Reverse(item.id.clone())), || item);
-            breather.breathe().await;
+            if is_asked_for {
+                sums.add(&item, wears);
+                sums.spent.add(&item, &rates, &currency);
+            }
+            best.offer((rank, item.date_added, Reverse(item.id.clone())), || (item, in_period));
         }
         let mut found: Vec<_> = best.into_sorted().map(|((rank, ..), item)| (rank, item)).collect();
         debug!(search.terms = terms.0.len(), search.exact = exact, search.scored = scored, "wardrobe searched");
-        let matches = |((fit, _, score), _): &((Fit, Option<Score>, usize), WardrobeItem)| match sort_by {
+        let is_match = |(fit, _, score): &(Fit, Option<Score>, usize)| match sort_by {
             SortBy::Match => *fit > Fit::None || *score > 0,
             _ => *fit > Fit::None,
         };
-        let note = match (found.is_empty(), found.iter().any(matches)) {
-            (true, _) => Some("The wardrobe is empty."),
-            (false, false) => Some("Nothing matched; these are the newest items instead."),
-            (false, true) => {
-                found.retain(matches);
+        let note = match (owned, found.iter().any(|(rank, _)| is_match(rank))) {
+            (0, _) => Some("The wardrobe is empty."),
+            (_, false) if limits.are_given() => {
+                found.clear();
+                Some("Nothing is within these limits.")
+            }
+            (_, false) => Some("Nothing matched; these are the newest items instead."),
+            (_, true) => {
+                found.retain(|(rank, _)| is_match(rank));
                 None
             }
         };
-        let items = found.iter().map(|(_, item)| CompactItem::from(item)).collect();
-        let exact_matches = (!described.is_empty() && !found.is_empty()).then_some(exact);
-        Ok(serde_json::to_string(&FoundItems { note: note.map(str::to_owned), exact_matches, items })?)
+        let items = found.iter().map(|(_, (item, wears))| CompactItem { wears: *wears, ..CompactItem::from(item) });
+        let items = items.collect();
+        let exact_matches = (!described.is_empty() && owned > 0).then_some(exact);
+        let totals = (limits.are_given() || sort_by != SortBy::Match).then(|| sums.told(currency));
+        Ok(serde_json::to_string(&FoundItems { note: note.map(str::to_owned), exact_matches, totals, items })?)
     }
 }
 
-/// Returns when the item was bought or, if unknown, when it was added to the wardrobe.
+/// Sums over the found items.
+#[derive(Default)]
+struct Sums {
+    items: u64,
+    wears: u64,
+    wears_by_colour: BTreeMap<String, u64>,
+    spent: Spending,
+}
+
+impl Sums {
+    fn add(&mut self, item: &WardrobeItem, wears: u32) {
+        self.items += 1;
+        self.wears += u64::from(wears);
+        if let Some(colour) = limits::first_colour(item).filter(|_| wears > 0) {
+            *self.wears_by_colour.entry(colour).or_default() += u64::from(wears);
+        }
+    }
+
+    fn told(self, currency: String) -> Totals {
+        let mut colours: Vec<(String, u64)> = self.wears_by_colour.into_iter().collect();
+        colours.sort_by_key(|(_, wears)| Reverse(*wears));
+        colours.truncate(MAX_COLOURS);
+        Totals {
+            items: self.items,
+            wears: self.wears,
+            wears_by_colour: colours.into_iter().collect(),
+            spent: self.spent.told(currency),
+        }
+    }
+}
+
+/// Returns when the item was bought, if known.
 fn bought(item: &WardrobeItem) -> Option<Timestamp> {
-    item.price.as_ref().and_then(Price::bought_at).or(item.date_added)
+    item.price.as_ref().and_then(Price::bought_at)
 }
 
 /// A search term.
@@ -386,17 +463,6 @@ struct Summary {
     spent: Spent,
 }
 
-/// What the clothes cost together.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Spent {
-    pub(super) currency: String,
-    pub(super) total: f64,
-    pub(super) items_with_price: u64,
-    pub(super) items_without_price: u64,
-    /// The 15 categories that cost most.
-    pub(super) by_category: BTreeMap<String, f64>,
-}
-
 /// Counts the user's clothes.
 pub struct GetWardrobeSummary(pub(super) Arc<Parts>);
 
@@ -424,7 +490,7 @@ impl Tool for GetWardrobeSummary {
         let currency =
             profile.map_or_else(|| "USD".to_owned(), |profile| cut(&profile.currency_code, 12).to_uppercase());
         let rates = self.0.rates.current().await;
-        let mut spent = spending::Spending::default();
+        let mut spent = Spending::default();
         let mut breather = Breather::default();
         let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {

@@ -4,9 +4,10 @@ use serde_json::json;
 use time::Duration;
 
 use super::MOST_LISTED;
-use super::money::spent;
-use super::search::{fitting, name, sorted};
-use super::wording::{bullets, clean, list, several, spelled, yours};
+use super::money::{spent, unpriced};
+use super::pieces::list_within;
+use super::search::{fitting, limits_label, name, sorted};
+use super::wording::{bullets, clean, counted, list, several, spelled, yours};
 use crate::base::calendar::ago;
 use crate::base::text::{capitalised, times};
 use crate::llm::offline::phrases::Ask;
@@ -16,16 +17,17 @@ use crate::llm::offline::understand::named;
 use crate::model::garment::shown;
 use crate::model::ids::ItemId;
 use crate::model::thesaurus::{self, Kind, TermId};
-use crate::model::tool_results::{CompactItem, WearHistory, WornTogether};
+use crate::model::tool_results::{CompactItem, FoundItems, WearHistory, WornTogether};
 
 /// Most pieces in a ranking, and most pieces described one by one.
 const MOST_RANKED: usize = 5;
 const MOST_TOLD: usize = 6;
 
 /// Rankings: kind of question, sort key, and order.
-const RANKINGS: [(Ask, &str, &str); 9] = [
+const RANKINGS: [(Ask, &str, &str); 10] = [
     ("never", "wear_count", "asc"),
     ("neglected", "last_worn", "asc"),
+    ("leastworn", "wear_count", "asc"),
     ("mostworn", "wear_count", "desc"),
     ("dearest", "price", "desc"),
     ("cheapest", "price", "asc"),
@@ -50,48 +52,66 @@ fn on(turn: &Turn<'_>, text: &str) -> String {
 
 /// Answers rankings: most worn, most expensive, never worn.
 pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
+    // What was bought, or not worn, in a period is a list rather than a ranking.
+    if turn.asked.past.is_some() && matches!(ask, "newest" | "neglected") {
+        return list_within(turn);
+    }
     let (_, by, order) = RANKINGS.into_iter().find(|(name, ..)| *name == ask).unwrap_or(RANKINGS[0]);
-    let mut items = sorted(turn, by, order)?;
+    let found = sorted(turn, by, order)?;
+    let mut items = found.items;
     items.retain(|item| match by {
-        "wear_count" => (item.wear_count == 0) == (order == "asc"),
+        "wear_count" => ask == "leastworn" || (item.wears() == 0) == (order == "asc"),
         "last_worn" => item.wear_count > 0 && item.last_worn.is_some(),
         "price" => item.price.is_some(),
-        "cost_per_wear" => item.price.is_some() && item.wear_count > 0,
-        _ => true,
+        "cost_per_wear" => item.price.is_some() && item.wears() > 0,
+        _ => item.bought.is_some(),
     });
     let Some(first) = items.first() else {
         let nothing = [ask, by].iter().find_map(|name| turn.may_say(&format!("unranked {name}"), &[]));
         return Ok(nothing.unwrap_or_else(|| turn.say("unranked", &[])));
     };
-    let wants_one = turn.asked.says(&["item", "piece", "thing"]) && by == "price"
-        || !turn.asked.says(&["pieces", "items", "things", "list", "top", "what", "three", "five"]);
+    // The order is by converted prices; others are at the end of any order.
+    let totals = found.totals.unwrap_or_default();
+    let is_by_price = matches!(by, "price" | "cost_per_wear") && !totals.spent.without_rate.is_empty();
+    let unrated = if is_by_price { unpriced(turn, &totals.spent) } else { None };
+    let unrated = unrated.map(|sentence| format!("\n{sentence}")).unwrap_or_default();
+    let wants_one = turn.asked.wanted.is_none() && turn.asked.says(&["item", "piece", "thing"]) && by == "price"
+        || turn.asked.wanted.is_none()
+            && !turn.asked.says(&["pieces", "items", "things", "list", "top", "what", "three", "five"]);
     let note = |item: &CompactItem| note(turn, by, item);
     if wants_one
         && let Some(told) = turn.may_say(&format!("first {ask}"), &[("name", &name(first)), ("note", &note(first))])
     {
         let second = items.get(1).map(|item| turn.say("second", &[("name", &name(item)), ("note", &note(item))]));
-        return Ok([Some(told), second].into_iter().flatten().collect::<Vec<_>>().join(" "));
+        return Ok([Some(told), second].into_iter().flatten().collect::<Vec<_>>().join(" ") + &unrated);
     }
-    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), several);
-    let number = capitalised(&spelled(items.len() as u64));
-    let one = if ask == "never" && items.len() == 1 { " one" } else { "" };
-    let most = if ask == "never" { MOST_LISTED } else { MOST_RANKED };
+    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), several) + &limits_label(turn);
+    let all = if ask == "never" { totals.items.max(items.len() as u64) } else { items.len() as u64 };
+    let number = capitalised(&spelled(all));
+    let one = if ask == "never" && all == 1 { " one" } else { "" };
+    let is_list = ask == "never" || turn.asked.says(&["list", "all", "sort", "order", "rank"]);
+    let most = if is_list { MOST_LISTED } else { MOST_RANKED };
+    let most = turn.asked.wanted.unwrap_or(most);
     let lines = items.iter().take(most).map(|item| format!("your {}, {}", name(item), note(item)));
-    Ok(turn.say_list(&format!("ranked {ask}{one}"), &[("kind", &kind), ("number", &number)], lines))
+    let more = all.saturating_sub(most as u64);
+    let more = if ask == "never" && more > 0 { format!("\nAnd {more} more.") } else { String::new() };
+    Ok(turn.say_list(&format!("ranked {ask}{one}"), &[("kind", &kind), ("number", &number)], lines) + &more + &unrated)
 }
 
 /// Describes the value by which a piece is ranked.
-fn note(turn: &Turn<'_>, by: &str, item: &CompactItem) -> String {
+pub fn note(turn: &Turn<'_>, by: &str, item: &CompactItem) -> String {
     let bought = |otherwise: &str| {
         item.bought.as_deref().map_or_else(|| otherwise.to_owned(), |day| format!("bought {}", on(turn, day)))
     };
     match (by, &item.price) {
         ("wear_count", _) if item.wear_count == 0 => bought("not worn yet"),
-        ("wear_count", _) => format!("worn {}", times(item.wear_count)),
+        ("wear_count", _) => format!("worn {}", times(item.wears())),
+        ("last_worn", _) if item.last_worn.is_none() => bought("not worn yet"),
         ("last_worn", _) => format!("last worn {}", on(turn, item.last_worn.as_deref().unwrap_or_default())),
         ("price", Some(price)) => price.to_string(),
+        ("price", None) => "no price on record".to_owned(),
         ("cost_per_wear", Some(price)) => {
-            format!("{} per wear ({price}, worn {})", price.per_wear(item.wear_count), times(item.wear_count))
+            format!("{} per wear ({price}, worn {})", price.per_wear(item.wears()), times(item.wears()))
         }
         _ => bought("no purchase date"),
     }
@@ -105,15 +125,31 @@ fn in_brackets(wear: &WornTogether) -> String {
 
 /// Answers when a piece was worn or bought, how often it was worn, its price and cost per wear.
 pub fn about_piece(turn: &Turn<'_>, ask: Ask) -> Answer {
-    let Some(named) = turn.asked.about() else {
-        return match ask {
-            "bought" => ranking(turn, "newest"),
-            "perwear" => ranking(turn, "bestvalue"),
-            "price" => spent(turn),
-            _ => worn(turn),
-        };
+    let named = turn.asked.about();
+    let pieces = match named {
+        _ if ask == "howoften" && (named.is_some() || !turn.asked.pointed_at.is_empty()) => {
+            let found = sorted(turn, "wear_count", "desc")?;
+            // The sum of several pieces, or of a period.
+            if found.items.len() > 1 || turn.asked.past.is_some() {
+                return Ok(wears_in_all(turn, &found));
+            }
+            found.items
+        }
+        Some(named) => fitting(turn, named)?.fitting,
+        None if !turn.asked.pointed_at.is_empty() => sorted(turn, "wear_count", "desc")?.items,
+        None => {
+            return match ask {
+                "bought" => ranking(turn, "newest"),
+                "perwear" => ranking(turn, "bestvalue"),
+                "price" => spent(turn),
+                _ => worn(turn),
+            };
+        }
     };
-    let pieces = fitting(turn, named)?.fitting;
+    if ask == "price" && pieces.len() > MOST_TOLD {
+        return spent(turn);
+    }
+    let more = pieces.len().saturating_sub(MOST_TOLD);
     let pieces = &pieces[..pieces.len().min(MOST_TOLD)];
     let mut history = WearHistory::default();
     if matches!(ask, "lastworn" | "howoften") {
@@ -123,8 +159,43 @@ pub fn about_piece(turn: &Turn<'_>, ask: Ask) -> Answer {
     let told: Vec<String> = pieces.iter().map(|item| on_record(turn, ask, item, &history.wears)).collect();
     Ok(match &told[..] {
         [one] => one.clone(),
+        _ if more > 0 => format!("{}\nAnd {more} more.", bullets(told)),
         _ => bullets(told),
     })
+}
+
+/// Answers how often several pieces were worn together, or pieces in a period.
+fn wears_in_all(turn: &Turn<'_>, found: &FoundItems) -> String {
+    let least = found.items.len() as u64;
+    let (count, sum) = found.totals.as_ref().map_or((least, 0), |totals| (totals.items.max(least), totals.wears));
+    let sum = times(u32::try_from(sum).unwrap_or(u32::MAX));
+    let period = limits_label(turn);
+    if let [one] = &found.items[..] {
+        return turn.say("wears of one", &[("name", &name(one)), ("times", &sum), ("period", &period)]);
+    }
+    let what = counted(turn.asked.about(), count);
+    let values: [(&str, &dyn std::fmt::Display); 4] =
+        [("count", &count), ("what", &what), ("times", &sum), ("period", &period)];
+    let worn = found.items.iter().filter(|item| item.wears() > 0).take(MOST_RANKED);
+    turn.say_list("wears", &values, worn.map(|item| format!("your {}, {}", name(item), note(turn, "wear_count", item))))
+}
+
+/// Answers which colour is worn most.
+pub fn colour_worn(turn: &Turn<'_>) -> Answer {
+    let totals = sorted(turn, "wear_count", "desc")?.totals.unwrap_or_default();
+    let mut colours: Vec<(&String, &u64)> = totals.wears_by_colour.iter().collect();
+    colours.sort_by_key(|(_, wears)| std::cmp::Reverse(**wears));
+    let Some(((first, wears), others)) = colours.split_first() else { return Ok(turn.say("unranked", &[])) };
+    let others: Vec<String> = others.iter().take(2).map(|(name, wears)| format!("{} ({wears})", shown(name))).collect();
+    let next = if others.is_empty() { String::new() } else { format!(", before {}", list(&others)) };
+    let values: [(&str, &dyn std::fmt::Display); 5] = [
+        ("colour", &shown(first)),
+        ("wears", wears),
+        ("total", &totals.wears),
+        ("next", &next),
+        ("period", &limits_label(turn)),
+    ];
+    Ok(turn.say("colour worn", &values))
 }
 
 fn on_record(turn: &Turn<'_>, ask: Ask, item: &CompactItem, wears: &[WornTogether]) -> String {

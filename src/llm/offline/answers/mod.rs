@@ -11,7 +11,7 @@ mod search;
 mod weather;
 mod wording;
 
-use self::history::{about_piece, ranking, worn};
+use self::history::{about_piece, colour_worn, ranking, worn};
 use self::memory::{forget, recall, remember};
 use self::money::spent;
 use self::outfits::{outfit, packing};
@@ -20,7 +20,7 @@ use self::pairs::{opinion, pair};
 use self::pieces::{count, extreme, find, summary};
 use self::weather::weather;
 use super::advice;
-use super::phrases::Ask;
+use super::phrases::{Ask, is_listed};
 use super::turn::{Answer, Turn, Unfinished};
 
 /// Pieces in a list.
@@ -49,6 +49,7 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
             Err(Unfinished::Answered(text)) => text,
             other => other?,
         };
+        let text = if text.is_empty() { text } else { text + &without_limits(turn, ask) };
         if !text.is_empty() && !paragraphs.contains(&text) {
             paragraphs.push(text);
         }
@@ -57,11 +58,26 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
         return Ok(small_talk(turn, "lost"));
     }
     // After an accepted offer, give the result without another offer; after a failure, offer nothing.
+    let has_list = paragraphs.iter().any(|text| text.contains("\n- "));
     let last = asks.last().filter(|ask| {
-        !turn.asked.is_accepted && !is_sorry && (**ask != "pair" || paragraphs.iter().any(|text| text.contains("\n- ")))
+        !turn.asked.is_accepted && !is_sorry && (has_list || !matches!(**ask, "pair" | "never" | "neglected"))
     });
     paragraphs.extend(last.and_then(|ask| next_step(turn, ask)));
     Ok(paragraphs.join("\n\n"))
+}
+
+/// Says so if an answer cannot be limited as the question was.
+fn without_limits(turn: &Turn<'_>, ask: Ask) -> String {
+    let asked = &turn.asked;
+    let is_limited = is_listed("kinds about pieces", ask) || ask == "shop";
+    let limits = match asked.limits.unknown.as_str() {
+        "" if !is_limited => &asked.limits.label,
+        unknown => unknown,
+    };
+    if limits.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", turn.say("without limits", &[("limits", &limits)]))
 }
 
 /// Suggests what the user could ask next.
@@ -82,6 +98,7 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "warmest" | "lightest" | "dressiest" | "plainest" => extreme(turn, ask),
         "lastworn" | "howoften" | "bought" | "price" | "perwear" => about_piece(turn, ask),
         "worn" => worn(turn),
+        "colourworn" => colour_worn(turn),
         "spent" => spent(turn),
         "weather" => weather(turn),
         "care" => pieces::care(turn),

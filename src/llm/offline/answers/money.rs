@@ -3,15 +3,18 @@
 use serde_json::{Value, json};
 
 use super::pieces::tally;
-use super::search::fitting;
-use super::wording::{collective, list, spelled};
+use super::search::{limits_label, not_owned, nothing_within, within};
+use super::wording::{counted, list, spelled};
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::Named;
 use crate::model::garment::shown;
-use crate::model::tool_results::Paid;
+use crate::model::tool_results::{Paid, Spent};
 
 /// Answers how much the wardrobe, or a part of it, cost.
 pub fn spent(turn: &Turn<'_>) -> Answer {
+    if turn.asked.is_limited() || turn.asked.about().is_some_and(|named| whole_kind(named).is_none()) {
+        return spent_on(turn);
+    }
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
     let spent = &result["spent"];
     let priced = spent["items_with_price"].as_u64().unwrap_or_default();
@@ -25,18 +28,32 @@ pub fn spent(turn: &Turn<'_>) -> Answer {
         let kind = whole_kind(named);
         return match kinds.iter().find(|(name, _)| Some(name.as_str()) == kind) {
             Some((kind, sum)) => Ok(turn.say("spent on kind", &[("kind", kind), ("sum", &about(*sum))])),
-            None => spent_on(turn, named),
+            None => spent_on(turn),
         };
     }
     let most: Vec<String> = kinds.iter().take(3).map(|(name, sum)| format!("{} for {name}", about(*sum))).collect();
     let total = about(spent["total"].as_f64().unwrap_or_default());
     let mut text = turn.say("spent", &[("sum", &total), ("priced", &priced), ("most", &list(&most))]);
-    let unpriced = spent["items_without_price"].as_u64().unwrap_or_default();
-    if unpriced > 0 {
-        let number = if unpriced == 1 { "One".to_owned() } else { unpriced.to_string() };
-        text = format!("{text} {}", turn.say("unpriced", &[("number", &number), ("count", &unpriced)]));
-    }
+    let spent: Spent = serde_json::from_value(spent.clone()).unwrap_or_default();
+    text.extend(unpriced(turn, &spent).map(|sentence| format!(" {sentence}")));
     Ok(text)
+}
+
+/// Says which prices are not in a sum: those that are not known, and those without an exchange rate.
+pub fn unpriced(turn: &Turn<'_>, spent: &Spent) -> Option<String> {
+    let without_rate: u64 = spent.without_rate.values().sum();
+    let without_price = spent.items_without_price.saturating_sub(without_rate);
+    let number = |count: u64| if count == 1 { "One".to_owned() } else { count.to_string() };
+    let price = (without_price > 0)
+        .then(|| turn.say("unpriced", &[("number", &number(without_price)), ("count", &without_price)]));
+    let codes: Vec<String> = spent.without_rate.keys().map(|code| shown(code)).collect();
+    let rate = (without_rate > 0).then(|| {
+        let values: [(&str, &dyn std::fmt::Display); 3] =
+            [("number", &number(without_rate)), ("count", &without_rate), ("codes", &list(&codes))];
+        turn.say("unrated", &values)
+    });
+    let sentences: Vec<String> = [price, rate].into_iter().flatten().collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 /// Returns the category that is named as a whole, in the summary's wording.
@@ -50,15 +67,26 @@ fn whole_kind(named: &Named) -> Option<&'static str> {
     })
 }
 
-/// Answers how much the named pieces cost, in the currency of the first one.
-fn spent_on(turn: &Turn<'_>, named: &Named) -> Answer {
-    let owned = fitting(turn, named)?;
-    let prices: Vec<&Paid> = owned.fitting.iter().filter_map(|item| item.price.as_ref()).collect();
-    let Some(first) = prices.first() else {
-        return Ok(turn.say("price unknown", &[("name", &named.text)]));
-    };
-    let amounts: Vec<f64> =
-        prices.iter().filter(|price| price.currency == first.currency).map(|price| price.amount).collect();
-    let (sum, count) = (Paid { amount: amounts.iter().sum(), currency: first.currency.clone() }, amounts.len() as u64);
-    Ok(turn.say("spent on pieces", &[("sum", &sum), ("number", &spelled(count)), ("what", &collective(named, count))]))
+/// Answers how much the pieces in question cost together.
+fn spent_on(turn: &Turn<'_>) -> Answer {
+    let about = turn.asked.about();
+    let found = within(turn, "price", "desc")?;
+    let totals = found.totals.unwrap_or_default();
+    let Spent { currency, total, items_with_price: count, .. } = &totals.spent;
+    if found.items.is_empty() {
+        return Ok(match about.filter(|_| !turn.asked.is_limited()) {
+            Some(named) => not_owned(turn, named, &[]),
+            None => nothing_within(turn),
+        });
+    }
+    let unpriced = unpriced(turn, &totals.spent).map(|sentence| format!(" {sentence}")).unwrap_or_default();
+    if *count == 0 {
+        let nothing = turn.say("unranked price", &[]);
+        return Ok(if totals.spent.without_rate.is_empty() { nothing } else { unpriced.trim().to_owned() });
+    }
+    let sum = Paid { amount: *total, currency: currency.clone() };
+    let what = counted(about, *count);
+    let values: [(&str, &dyn std::fmt::Display); 4] =
+        [("sum", &sum), ("number", &spelled(*count)), ("what", &what), ("limits", &limits_label(turn))];
+    Ok(turn.say("spent on pieces", &values) + &unpriced)
 }

@@ -8,7 +8,7 @@ use super::wording::{bullets, clean, list, yours};
 use crate::base::text::capitalised;
 use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
-use crate::llm::offline::understand::Named;
+use crate::llm::offline::understand::{Named, Request};
 use crate::model::garment::{Description, Slot, shown};
 use crate::model::thesaurus::Kind;
 use crate::model::tool_results::{OutfitPlan, PlannedOutfit, PlannedPiece};
@@ -43,8 +43,6 @@ pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> 
     // Clothes named without claiming to own them are wishes: "a skirt", "something green".
     let wishes = asked.named.iter().filter(|named| !named.is_claimed).map(|named| named.text.clone());
     let wish: Vec<String> = [asked.occasion_text()].into_iter().chain(wishes).filter(|text| !text.is_empty()).collect();
-    let celsius =
-        (asked.celsius.is_some() || asked.warmer != 0.0).then(|| asked.celsius.unwrap_or(14.0) + asked.warmer);
     let avoid = [asked.rejected.as_slice(), avoid].concat();
     let unlike = &asked.unlike[asked.unlike.len().saturating_sub(MOST_UNLIKE)..];
     let mut arguments = json!({
@@ -54,8 +52,9 @@ pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> 
         "include": include,
         "avoid": avoid,
         "unlike": unlike,
-        "celsius": celsius,
+        "celsius": asked.celsius,
         "wet": asked.wet.then_some(true),
+        "warmer": asked.warmer,
     });
     if let Some(arguments) = arguments.as_object_mut() {
         arguments.retain(|_, value| !value.is_null() && *value != json!([]));
@@ -66,7 +65,7 @@ pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> 
 pub fn outfit(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let mut include = turn.selected();
-    let mut preface = Vec::new();
+    let mut preface: Vec<String> = absent(turn).into_iter().collect();
     let names_piece = |named: &&Named| named.description.garment.is_some() || !named.description.words.is_empty();
     for named in asked.named.iter().filter(names_piece).filter(|named| named.is_claimed) {
         let owned = owned(turn, named)?;
@@ -101,13 +100,18 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
         preface.push(nothing_to_wear(turn, &plan));
         return Ok(preface.join(" "));
     };
+    if let Some(limit) = nothing_warmer(turn, planned) {
+        return Ok(limit);
+    }
     if let Some(wanted) = several {
         preface.push(several_outfits(turn, &plan));
         preface.extend(too_many(turn, wanted));
         return Ok(preface.join("\n\n"));
     }
     // "Which shoes should I wear?": shoes first.
-    let mut wished = asked.named.iter().filter(|named| !named.is_claimed && asked.says(&["which", "what"]));
+    let is_said = |named: &&Named| named.text.split(' ').all(|word| asked.says(&[word]));
+    let mut wished =
+        asked.named.iter().filter(|named| !named.is_claimed && asked.says(&["which", "what"]) && is_said(named));
     if let Some(piece) = wished.find_map(|named| named.description.slot()).and_then(|slot| planned.piece(slot)) {
         preface.push(turn.say("one piece", &[("name", &clean(&piece.name)), ("why", &clean(&piece.why))]));
         let others = yours(planned.without(&piece.id).pieces.iter().map(|piece| &piece.name));
@@ -118,6 +122,21 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
     }
     let told = format!("{}\n{}{}", intro(turn), lines(turn, planned), remarks(turn, &plan, planned));
     Ok([preface.join(" "), told].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// Says so if a warmer or lighter outfit would be the same again.
+fn nothing_warmer(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
+    let Request { before, warmer, .. } = &turn.asked;
+    let is_same =
+        before.len() == planned.pieces.len() && planned.pieces.iter().all(|piece| before.contains(&piece.name));
+    let sentence = if (*warmer)? { "nothing warmer" } else { "nothing lighter" };
+    is_same.then(|| turn.say(sentence, &[]))
+}
+
+/// Says which pieces that the user wants replaced were not shown.
+fn absent(turn: &Turn<'_>) -> Option<String> {
+    let absent = &turn.asked.absent;
+    (!absent.is_empty()).then(|| turn.say("absent", &[("what", &list(absent))]))
 }
 
 fn is_for_office(turn: &Turn<'_>) -> bool {
@@ -156,7 +175,8 @@ pub fn nothing_to_wear(turn: &Turn<'_>, plan: &OutfitPlan) -> String {
 fn intro(turn: &Turn<'_>) -> String {
     let what_for = purpose(turn);
     let sentence = match what_for.as_str() {
-        _ if turn.asked.is_variation => "intro variation",
+        // After "I'll leave that out from now on" no second "all right".
+        _ if turn.asked.is_variation && turn.asked.asks.first() != Some(&"dislike") => "intro variation",
         "" => "intro",
         _ => "intro for",
     };
@@ -172,7 +192,9 @@ fn purpose(turn: &Turn<'_>) -> String {
     let when = asked.when.as_ref().map(|when| when.label.as_str()).unwrap_or_default();
     let what = match (wanted, other, style) {
         // "A wedding, black tie".
-        (Some(code), Some(other), _) if code.is("black tie") => format!("a black-tie {}", other.name()),
+        (Some(code), Some(other), _) if code.is("black tie") && !other.is("black tie") => {
+            format!("a black-tie {}", other.name())
+        }
         (Some(wanted), _, Some(style)) if !vocabulary::words(wanted.name()).iter().any(|word| word == style) => {
             let place = if wanted.name() == "office" { "day at the office" } else { wanted.name() };
             vocabulary::with_article(&format!("{style} {place}"))
@@ -180,7 +202,7 @@ fn purpose(turn: &Turn<'_>) -> String {
         (Some(wanted), ..) => wanted.with_article(),
         (None, _, Some(style)) => vocabulary::with_article(&format!("{style} look")),
         (None, ..) if !when.is_empty() => return when.to_owned(),
-        (None, ..) => match (asked.celsius.map(|celsius| celsius + asked.warmer), asked.wet) {
+        (None, ..) => match (asked.celsius.map(|celsius| celsius.round() + 0.0), asked.wet) {
             (Some(celsius), true) => format!("{celsius:.0} \u{b0}C and rain"),
             (Some(celsius), false) => format!("{celsius:.0} \u{b0}C"),
             (None, true) => "the rain".to_owned(),
@@ -192,25 +214,36 @@ fn purpose(turn: &Turn<'_>) -> String {
 
 /// Describes what an outfit lacks and which weather it is for.
 pub fn remarks(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> String {
-    let mut remarks = Vec::new();
+    missing(turn, planned) + &weather(turn, plan, planned)
+}
+
+/// Describes what an outfit lacks.
+pub fn missing(turn: &Turn<'_>, planned: &PlannedOutfit) -> String {
     // Rejected slots are not missing.
     let rejected: Vec<Slot> = turn.asked.rejected.iter().filter_map(|text| Description::of(text).slot()).collect();
     let missing: Vec<&str> =
         planned.missing.iter().filter(|slot| !rejected.contains(slot)).map(|slot| slot.name()).collect();
-    if !missing.is_empty() {
-        remarks.push(turn.say("missing", &[("what", &list(&missing).replace(" and ", " or "))]));
+    if missing.is_empty() {
+        return String::new();
     }
+    format!("\n{}", turn.say("missing", &[("what", &list(&missing).replace(" and ", " or "))]))
+}
+
+/// Describes the weather that an outfit is for, unless the user named it or it does not matter.
+fn weather(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> String {
     let is_sport = turn.asked.occasion.iter().any(|term| term.term().facts.sport);
-    let is_told = turn.asked.celsius.is_some() || turn.asked.wet;
-    if let Some(place) = plan.place.as_deref().map(shown).filter(|_| !is_sport && !is_told) {
-        let month = days::read(&planned.date).map(|date| date.month().to_string()).unwrap_or_default();
-        let (sentence, weather) = match planned.weather.strip_prefix(NO_FORECAST) {
-            Some(usual) => ("no forecast", usual.split_once(", ").map_or(usual, |(_, usual)| usual)),
-            None => ("forecast", planned.weather.as_str()),
-        };
-        remarks.push(turn.say(sentence, &[("place", &place), ("month", &month), ("weather", &clean(weather))]));
-    }
-    remarks.into_iter().map(|remark| format!("\n{remark}")).collect()
+    let is_told = turn.asked.celsius.is_some() || turn.asked.wet || names_season(turn);
+    let Some(place) = plan.place.as_deref().map(shown).filter(|_| !is_sport && !is_told) else { return String::new() };
+    let month = days::read(&planned.date).map(|date| date.month().to_string()).unwrap_or_default();
+    let (sentence, weather) = match planned.weather.strip_prefix(NO_FORECAST) {
+        Some(usual) => ("no forecast", usual.split_once(", ").map_or(usual, |(_, usual)| usual)),
+        None => ("forecast", planned.weather.as_str()),
+    };
+    format!("\n{}", turn.say(sentence, &[("place", &place), ("month", &month), ("weather", &clean(weather))]))
+}
+
+fn names_season(turn: &Turn<'_>) -> bool {
+    turn.asked.occasion.iter().any(|term| term.kind() == Kind::Season)
 }
 
 fn several_outfits(turn: &Turn<'_>, plan: &OutfitPlan) -> String {
@@ -236,6 +269,12 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     let days = told.unwrap_or(3).clamp(1, OutfitPlan::MOST_DAYS);
     let mut arguments = plan_arguments(turn, &[], &[]);
     arguments["days"] = json!(days.max(2));
+    arguments["packing"] = json!(true);
+    let most = asked.limits.pieces.most.map(|most| most.max(1.0));
+    if let Some(most) = most {
+        // A whole number, and small.
+        arguments["most_pieces"] = json!(most as u64);
+    }
     if arguments.get("occasions").is_none() {
         arguments["occasions"] = json!(["travel", "casual dinner"]);
     }
@@ -251,12 +290,18 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
         let kind = turn.say(&format!("packed {}", packed.kind.name()), &[("count", &count)]);
         format!("{count} {kind}: {}.", list(&yours(&packed.names)))
     });
-    let mut lines = vec![
+    let count: usize = plan.packing.iter().map(|packed| packed.names.len()).sum();
+    let mut lines: Vec<String> = absent(turn).into_iter().collect();
+    lines.extend([
         turn.say("pack", &[("span", &span), ("place", &place)]),
         bullets(packed),
         turn.say("pack underwear", &[("nights", &nights)]),
-    ];
-    if let Some(weather) = plan.outfits.first().map(|planned| planned.weather.as_str()) {
+    ]);
+    if let Some(most) = most.filter(|most| count as f64 > *most) {
+        lines.push(turn.say("pack too few", &[("most", &most), ("count", &count)]));
+    }
+    let weather = plan.outfits.first().map(|planned| planned.weather.as_str());
+    if let Some(weather) = weather.filter(|_| asked.celsius.is_none() && !names_season(turn)) {
         lines.push(match weather.strip_prefix(NO_FORECAST) {
             Some(usual) => turn.say("pack no forecast", &[("weather", &clean(usual))]),
             None => turn.say("pack forecast", &[("weather", &clean(weather))]),

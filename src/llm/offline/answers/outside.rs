@@ -79,7 +79,12 @@ pub fn shop(turn: &Turn<'_>) -> Answer {
             _ => title,
         }
     });
-    Ok(turn.say_list("shop", &[("query", &query)], lines))
+    let found = turn.say_list("shop", &[("query", &query)], lines);
+    let limits = &turn.asked.limits;
+    Ok(match limits.price.is_given() {
+        true => format!("{found}\n{}", turn.say("shop no prices", &[("limits", &limits.label)])),
+        false => found,
+    })
 }
 
 pub fn profile(turn: &Turn<'_>, ask: Ask) -> Answer {
@@ -108,7 +113,7 @@ pub fn profile(turn: &Turn<'_>, ask: Ask) -> Answer {
 
 /// Answers sizes, from the owned clothes.
 fn sizes(turn: &Turn<'_>, profile: &ProfileFacts) -> Answer {
-    let items = sorted(turn, "wear_count", "desc")?;
+    let items = sorted(turn, "wear_count", "desc")?.items;
     let mut sizes: Vec<(&str, String)> = Vec::new();
     for (kind, size) in most_frequent(items.iter().filter_map(size)) {
         if !sizes.iter().any(|(known, _)| *known == kind) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::MOST_LISTED;
-use super::outfits::{lines, nothing_to_wear, one_text, outfit, plan_arguments, remarks};
+use super::outfits::{lines, missing, nothing_to_wear, one_text, outfit, plan_arguments, remarks};
 use super::search::{fitting, name, names, not_owned, owned};
 use super::wording::{clean, noun, several};
 use crate::llm::offline::turn::{Answer, Turn};
@@ -12,8 +12,8 @@ use crate::model::garment::{Garment, Slot, is_plural};
 use crate::model::thesaurus::{Kind, TermId};
 use crate::model::tool_results::{CompactItem, OutfitPlan, PlannedOutfit, PlannedPiece};
 
-/// Typical temperature for a garment of each warmth, in degrees Celsius.
-const CELSIUS_BY_WARMTH: [f64; 4] = [25.0, 17.0, 13.0, 8.0];
+/// Season for a garment of each warmth.
+const SEASON_BY_WARMTH: [&str; 4] = ["summer", "spring", "autumn", "winter"];
 /// Temperature below which hot-weather pieces are too cold, and above which cold-weather pieces are too warm, in
 /// degrees Celsius.
 const TOO_COLD_BELOW: f64 = 18.0;
@@ -40,7 +40,9 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
     };
     let others = planned.without(&item.id);
     let mut text = format!("{}\n{}", turn.say("pair", &[("name", &name)]), lines(turn, &others));
-    if others.piece(Slot::Outerwear).is_some() || !planned.missing.is_empty() {
+    if !names_weather(turn) {
+        text += &missing(turn, planned);
+    } else if others.piece(Slot::Outerwear).is_some() || !planned.missing.is_empty() {
         text += &remarks(turn, &plan, planned);
     }
     Ok(text)
@@ -84,16 +86,23 @@ fn choices(turn: &Turn<'_>, item: &CompactItem, slot: Slot) -> Answer<Vec<Planne
     Ok(choices)
 }
 
+/// Whether the question says for which occasion, day or weather it is.
+fn names_weather(turn: &Turn<'_>) -> bool {
+    let asked = &turn.asked;
+    !asked.occasion.is_empty() || asked.when.is_some() || asked.celsius.is_some()
+}
+
 fn plan_with(turn: &Turn<'_>, item: &CompactItem, avoid: &[String]) -> Answer<OutfitPlan> {
     let asked = &turn.asked;
     let mut arguments = plan_arguments(turn, &[item.id.to_string()], avoid);
     // The clothes in the question are not wishes here.
-    arguments["occasions"] = json!(one_text(asked.occasion_text()));
-    if asked.occasion.is_empty() && asked.when.is_none() && asked.celsius.is_none() {
-        // Out of season nothing would match the piece, so plan for the weather it is made for.
-        let warmth = usize::from(Garment::from(item).warmth).min(CELSIUS_BY_WARMTH.len() - 1);
-        arguments["celsius"] = json!(CELSIUS_BY_WARMTH[warmth]);
+    let mut occasion = asked.occasion_text();
+    if !names_weather(turn) {
+        // Out of season nothing would match the piece, so plan for the season it is made for.
+        let warmth = usize::from(Garment::from(item).warmth).min(SEASON_BY_WARMTH.len() - 1);
+        SEASON_BY_WARMTH[warmth].clone_into(&mut occasion);
     }
+    arguments["occasions"] = json!(one_text(occasion));
     turn.read("plan_outfits", arguments)
 }
 

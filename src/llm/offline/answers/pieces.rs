@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::MOST_LISTED;
-use super::search::{loose_query, name, names, not_owned, owned, search, sorted};
-use super::wording::{clean, collective, list, several, spelled, yours};
+use super::history::note;
+use super::search::{limits_label, loose_query, name, names, not_owned, nothing_within, owned, search, sorted, within};
+use super::wording::{clean, collective, counted, list, several, spelled};
 use crate::base::text::capitalised;
 use crate::llm::offline::advice;
 use crate::llm::offline::phrases::{Ask, is_listed};
 use crate::llm::offline::sentences::Values;
-use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
-use crate::llm::offline::understand::named;
+use crate::llm::offline::understand::{Deed, named};
 use crate::model::garment::{Garment, shown};
 use crate::model::thesaurus;
-use crate::model::tool_results::CompactItem;
+use crate::model::tool_results::{CompactItem, FoundItems};
 use crate::model::vocabulary::Category;
+
+/// Most categories in a summary.
+const MOST_KINDS: usize = 8;
 
 pub fn find(turn: &Turn<'_>) -> Answer {
     let accepted = turn.accepted_query("search_wardrobe");
@@ -25,6 +28,9 @@ pub fn find(turn: &Turn<'_>) -> Answer {
         Some(query) => Some(named(query)).filter(|named| !named.description.is_empty()),
         None => turn.asked.about().cloned(),
     };
+    if accepted.is_none() && turn.asked.is_limited() {
+        return list_within(turn);
+    }
     let Some(named) = named else { return find_loosely(turn, &accepted.unwrap_or_else(|| loose_query(turn))) };
     let owned = owned(turn, &named)?;
     let is_yes_no = turn.asked.words.first().is_some_and(|first| is_listed("yes or no", first));
@@ -41,11 +47,68 @@ pub fn find(turn: &Turn<'_>) -> Answer {
         (false, _) => "has",
     };
     let (number, what) = (spelled(owned.count), collective(&named, owned.count));
+    let listed = names(&owned.fitting, MOST_LISTED);
+    if listed.len() == 1 && owned.count > 1 {
+        // All have the same name, so a list would say nothing.
+        let yes = if is_yes_no { "Yes, you" } else { "You" };
+        return Ok(turn.say("count alike", &[("yes", &yes), ("count", &owned.count), ("what", &what)]));
+    }
     let values: &Values<'_> =
         &[("colours", &colours.join(" or ")), ("count", &owned.count), ("number", &number), ("what", &what)];
     let more = owned.count.saturating_sub(MOST_LISTED as u64);
     let more = if more > 0 { format!("\nAnd {more} more.") } else { String::new() };
-    Ok(turn.say_list(sentence, values, names(&owned.fitting, MOST_LISTED)) + &more)
+    Ok(turn.say_list(sentence, values, listed) + &more)
+}
+
+/// Lists or counts the pieces within the limits of the question, each with what the limit is about.
+pub fn list_within(turn: &Turn<'_>) -> Answer {
+    let asked = &turn.asked;
+    let limits = &asked.limits;
+    let deed = asked.past.as_ref().and(asked.deed());
+    let (by, order) = match deed {
+        _ if limits.price.is_given() => ("price", "asc"),
+        Some(Deed::Bought) => ("bought", "desc"),
+        Some(Deed::Unworn) => ("last_worn", "asc"),
+        _ => ("wear_count", "desc"),
+    };
+    let found = within(turn, by, order)?;
+    let least = found.items.len() as u64;
+    let count = found.totals.map_or(least, |totals| totals.items.max(least));
+    if found.items.is_empty() {
+        let nothing = nothing_within(turn);
+        return Ok(if limits.price.most.is_some() { format!("{nothing}{}", cheapest(turn)?) } else { nothing });
+    }
+    if !asked.pointed_at.is_empty() {
+        let named = names(&found.items, MOST_LISTED);
+        return Ok(format!("{}: {}.", capitalised(&spelled(count)), list(&named)));
+    }
+    let is_told = deed.is_some() || limits.are_of_pieces();
+    let line = |item: &CompactItem| match is_told {
+        true => format!("your {}, {}", name(item), note(turn, by, item)),
+        false => format!("your {}", name(item)),
+    };
+    let yes = match limits.pieces {
+        pieces if !pieces.is_given() => "You",
+        pieces if pieces.contain(count as f64) => "Yes, you",
+        _ => "No, you",
+    };
+    let what = counted(asked.about(), count);
+    let values: &Values<'_> =
+        &[("yes", &yes), ("number", &spelled(count)), ("what", &what), ("limits", &limits_label(turn))];
+    let more = count.saturating_sub(MOST_LISTED as u64);
+    let more = if more > 0 { format!("\nAnd {more} more.") } else { String::new() };
+    Ok(turn.say_list("within", values, found.items.iter().take(MOST_LISTED).map(line)) + &more)
+}
+
+/// Says which piece comes closest to a price that is too low.
+fn cheapest(turn: &Turn<'_>) -> Answer {
+    let query = turn.asked.about().map_or("", |named| &named.text);
+    let arguments = json!({ "query": query, "sort_by": "price", "order": "asc" });
+    let found: FoundItems = turn.read("search_wardrobe", arguments)?;
+    let cheapest = found.items.iter().find_map(|item| Some((name(item), item.price.as_ref()?)));
+    Ok(cheapest.map_or_else(String::new, |(name, price)| {
+        format!(" {}", turn.say("cheapest", &[("name", &name), ("price", price)]))
+    }))
 }
 
 /// Finds pieces for words that do not name clothes.
@@ -53,7 +116,7 @@ fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
     if query.is_empty() {
         return summary(turn, "summary");
     }
-    let found = search(turn, query)?;
+    let found = search(turn, query, None)?;
     if found.items.is_empty() {
         return Ok(turn.say("empty", &[]));
     }
@@ -71,27 +134,32 @@ fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
 }
 
 pub fn count(turn: &Turn<'_>) -> Answer {
-    let counted = yours(&turn.asked.counted);
-    if !counted.is_empty() {
-        return Ok(format!("{}: {}.", capitalised(&spelled(counted.len() as u64)), list(&counted)));
+    let asked = &turn.asked;
+    if asked.is_limited() {
+        return list_within(turn);
     }
-    let Some(named) = turn.asked.about() else { return summary(turn, "summary") };
+    let Some(named) = asked.about() else { return summary(turn, "summary") };
     let owned = owned(turn, named)?;
     if owned.count == 0 {
         return Ok(not_owned(turn, named, &owned.close).replacen("You don't own any", "None: you don't own any", 1));
     }
     // "More than five?"
-    let words = &turn.asked.words;
-    let limit = words.iter().position(|word| word == "than").and_then(|place| days::number(words.get(place + 1)?));
-    let yes = match limit.map(u64::from) {
-        Some(limit) if turn.asked.says(&["more"]) == (owned.count > limit) => "Yes, you",
-        Some(_) => "No, you",
-        None => "You",
+    let yes = match asked.limits.pieces {
+        pieces if !pieces.is_given() => "You",
+        pieces if pieces.contain(owned.count as f64) => "Yes, you",
+        _ => "No, you",
     };
     let is_many = owned.count > MOST_LISTED as u64;
     let names = names(&owned.fitting, if is_many { 5 } else { MOST_LISTED });
+    let is_alike = names.len() == 1 && owned.count > 1;
     Ok(turn.say(
-        if is_many { "count many" } else { "count" },
+        if is_alike {
+            "count alike"
+        } else if is_many {
+            "count many"
+        } else {
+            "count"
+        },
         &[("yes", &yes), ("count", &owned.count), ("what", &collective(named, owned.count)), ("names", &list(&names))],
     ))
 }
@@ -105,7 +173,7 @@ pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
     // Categories are free text; "Shorts" are bottoms.
     let kind = |name: &str| Category::of_text(name).map_or_else(|| shown(name), |category| category.name().to_owned());
     let kinds = tally(&result["by_category"], kind);
-    let kinds: Vec<String> = kinds.iter().take(7).map(|(name, count)| format!("{count} {name}")).collect();
+    let kinds = counted_kinds(&kinds, total);
     let colours = tally(&result["top_colours"], shown);
     let colours: Vec<String> = colours.iter().take(4).map(|(name, count)| format!("{name} ({count})")).collect();
     let colours = list(&colours);
@@ -118,6 +186,24 @@ pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
         text = format!("{text} {}", turn.say("summary colours", &[("colours", &colours)]));
     }
     Ok(text)
+}
+
+/// Words the numbers of the largest categories and of the rest, which add up to all pieces.
+fn counted_kinds(kinds: &[(String, f64)], total: u64) -> Vec<String> {
+    let most = if kinds.len() > MOST_KINDS { MOST_KINDS - 1 } else { kinds.len() };
+    let mut rest = total;
+    let mut told: Vec<String> = Vec::new();
+    for (name, count) in kinds.iter().take(most) {
+        // Counts are whole numbers.
+        let count = *count as u64;
+        rest = rest.saturating_sub(count);
+        let noun = if name == "bottoms" { name.clone() } else { collective(&named(name), count) };
+        told.push(format!("{count} {noun}"));
+    }
+    if rest > 0 && !told.is_empty() {
+        told.push(format!("{rest} {}", if rest == 1 { "other" } else { "others" }));
+    }
+    told
 }
 
 /// Sums a JSON object's numbers by name, largest first.
@@ -133,7 +219,7 @@ pub fn tally(numbers: &Value, name: impl Fn(&str) -> String) -> Vec<(String, f64
 
 /// Answers which piece of a kind is the most or least so: the warmest coat.
 pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
-    let items = sorted(turn, "wear_count", "desc")?;
+    let items = sorted(turn, "wear_count", "desc")?.items;
     let degree = |item: &CompactItem| {
         let Garment { warmth, formality: (least, most), .. } = item.into();
         match ask {
@@ -157,7 +243,8 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
 pub fn care(turn: &Turn<'_>) -> Answer {
     let found = advice::about(&turn.asked.words, |kind| kind != "cannot");
     let general = found.map_or_else(|| turn.say("care usual", &[]), |(_, text)| text.to_owned()) + ".";
-    let Some(named) = turn.asked.about() else { return Ok(general) };
+    let is_kept = found.is_some_and(|(kind, _)| kind == "keep");
+    let Some(named) = turn.asked.about().filter(|_| !is_kept) else { return Ok(general) };
     let owned = owned(turn, named)?;
     let labels = owned.fitting.iter().take(3).filter(|item| !item.care.is_empty()).map(|item| {
         let care: Vec<String> = item.care.iter().map(|text| clean(text).to_lowercase()).collect();

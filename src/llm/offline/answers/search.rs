@@ -1,10 +1,11 @@
 //! Searches the owned clothes for those that a message names.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::wording::{clean, list, noun, second_person, yours};
+use super::wording::{clean, distinct, list, noun, second_person, yours};
+use crate::llm::offline::phrases::is_listed;
 use crate::llm::offline::turn::{Answer, Turn, Unfinished};
-use crate::llm::offline::understand::Named;
+use crate::llm::offline::understand::{Deed, Named};
 use crate::model::garment::{Fit, Garment, is_plural};
 use crate::model::tool_results::{CompactItem, FoundItems};
 use crate::model::vocabulary;
@@ -17,25 +18,123 @@ pub fn name(item: &CompactItem) -> String {
     clean(&item.name)
 }
 
-/// Returns the names of pieces as the user's ("your …").
+/// Returns the names of pieces as the user's ("your …"), each once.
 pub fn names(items: &[CompactItem], most: usize) -> Vec<String> {
-    yours(items.iter().take(most).map(|item| &item.name))
+    distinct(yours(items.iter().take(most).map(|item| &item.name)))
 }
 
-pub fn search(turn: &Turn<'_>, query: &str) -> Answer<FoundItems> {
-    turn.read("search_wardrobe", json!({ "query": query }))
-}
-
-/// Returns the clothes that a message is about, or all of them, sorted.
-pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<Vec<CompactItem>> {
-    let about = turn.asked.about();
-    let query = about.map(|named| named.text.as_str()).unwrap_or_default();
-    let found: FoundItems = turn.read("search_wardrobe", json!({ "query": query, "sort_by": by, "order": order }))?;
-    let is_missing = found.note.is_some() || found.items.is_empty();
-    match about.filter(|_| is_missing) {
-        Some(named) => Err(Unfinished::Answered(not_owned(turn, named, &[]))),
-        None => Ok(found.items),
+/// Returns the limits of the question as arguments of a search.
+fn limits(turn: &Turn<'_>) -> Map<String, Value> {
+    let asked = &turn.asked;
+    let limits = &asked.limits;
+    let mut arguments = Map::new();
+    if !asked.pointed_at.is_empty() {
+        arguments.insert("only".to_owned(), json!(asked.pointed_at));
     }
+    if limits.price.is_given() {
+        let price =
+            json!({ "price_min": limits.price.least, "price_max": limits.price.most, "currency": limits.currency });
+        arguments.extend(price.as_object().cloned().unwrap_or_default());
+    }
+    let is_list = asked.asks.iter().any(|ask| matches!(*ask, "find" | "count"));
+    let (mut least, mut most) = (limits.wears.least, limits.wears.most);
+    // When a piece was last worn does not depend on a period.
+    if let Some((past, deed)) = asked.past.as_ref().zip(asked.deed()).filter(|_| !asked.asks.contains(&"lastworn")) {
+        let days = match deed {
+            Deed::Bought => ["bought_from", "bought_to"],
+            Deed::Worn | Deed::Unworn => ["worn_from", "worn_to"],
+        };
+        for (name, day) in days.into_iter().zip([past.first, past.last]) {
+            arguments.insert(name.to_owned(), json!(day.to_string()));
+        }
+        if !limits.wears.is_given() {
+            least = (deed == Deed::Worn && is_list).then_some(1.0);
+            most = (deed == Deed::Unworn).then_some(0.0);
+        }
+    } else if asked.asks.contains(&"never") {
+        most = Some(0.0);
+    }
+    for (name, wears) in [("min_wears", least), ("max_wears", most)] {
+        if let Some(wears) = wears {
+            // A whole number, and never negative.
+            arguments.insert(name.to_owned(), json!(wears.max(0.0) as u32));
+        }
+    }
+    arguments.retain(|_, value| !value.is_null());
+    arguments
+}
+
+/// Returns the limits of the question in words, after the noun: " under 100 euros bought in 2025".
+pub fn limits_label(turn: &Turn<'_>) -> String {
+    let asked = &turn.asked;
+    let said = match asked.limits.label.as_str() {
+        "" => String::new(),
+        label if asked.limits.wears.is_given() && !asked.limits.price.is_given() => format!(" worn {label}"),
+        label => format!(" {label}"),
+    };
+    let is_ranked = asked.asks.iter().any(|ask| is_listed("kinds about wearing", ask));
+    let past = asked.past.as_ref().zip(asked.deed()).map(|(past, deed)| match deed {
+        Deed::Bought => format!(" bought {}", past.label),
+        // "Your most worn shirts last month".
+        Deed::Worn if is_ranked => format!(" {}", past.label),
+        Deed::Worn => format!(" worn {}", past.label),
+        Deed::Unworn => format!(" not worn {}", past.label),
+    });
+    said + &past.unwrap_or_default()
+}
+
+/// Searches the wardrobe, within the limits of the question.
+pub fn search(turn: &Turn<'_>, query: &str, order: Option<(&str, &str)>) -> Answer<FoundItems> {
+    let mut arguments = limits(turn);
+    arguments.insert("query".to_owned(), json!(query));
+    if let Some((by, order)) = order {
+        arguments.insert("sort_by".to_owned(), json!(by));
+        arguments.insert("order".to_owned(), json!(order));
+    }
+    turn.read("search_wardrobe", Value::Object(arguments))
+}
+
+/// Returns the clothes that a message is about, or all of them, sorted. Also the tool's sums are of these.
+pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<FoundItems> {
+    let about = turn.asked.about();
+    let found = within(turn, by, order)?;
+    let may_be_none = turn.asked.asks.contains(&"never");
+    match about.filter(|_| !may_be_none && (found.note.is_some() || found.items.is_empty())) {
+        Some(_) if turn.asked.is_limited() => Err(Unfinished::Answered(nothing_within(turn))),
+        Some(named) => Err(Unfinished::Answered(not_owned(turn, named, &[]))),
+        None => Ok(found),
+    }
+}
+
+/// Returns the clothes that a message is about, or all of them, within its limits, sorted; they may be none.
+pub fn within(turn: &Turn<'_>, by: &str, order: &str) -> Answer<FoundItems> {
+    let about = turn.asked.about();
+    let mut found = search(turn, about.map_or("", |named| &named.text), Some((by, order)))?;
+    let all = found.items.len();
+    // The tool does not know brands missing from the thesaurus.
+    found.items.retain(|item| about.is_none_or(|named| named.description.fits(&Garment::from(item))));
+    if found.note.is_some() {
+        found.items.clear();
+    }
+    if found.items.len() < all && !found.items.is_empty() {
+        let ids: Vec<&str> = found.items.iter().map(|item| item.id.as_str()).collect();
+        let arguments = json!({ "query": "", "sort_by": by, "order": order, "only": ids });
+        return turn.read("search_wardrobe", arguments);
+    }
+    Ok(found)
+}
+
+/// Answers that nothing is within the limits.
+pub fn nothing_within(turn: &Turn<'_>) -> String {
+    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), super::wording::several);
+    if !turn.asked.pointed_at.is_empty() {
+        return turn.say("none of them", &[]);
+    }
+    let past = turn.asked.past.as_ref().filter(|_| turn.asked.deed() == Some(Deed::Unworn));
+    if let Some(past) = past {
+        return turn.say("worn all", &[("kind", &kind), ("period", &past.label)]);
+    }
+    turn.say("within none", &[("kind", &kind), ("limits", &limits_label(turn))])
 }
 
 /// Search results for the clothes that a message names.
@@ -52,7 +151,7 @@ pub struct Owned {
 
 /// Searches for named clothes.
 pub fn owned(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
-    let found = search(turn, &named.text)?;
+    let found = search(turn, &named.text, None)?;
     let (mut fitting, mut close, mut is_shade) = (Vec::new(), Vec::new(), true);
     for item in found.items {
         match named.description.fit(&Garment::from(&item)) {
@@ -76,6 +175,9 @@ pub fn owned(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
 /// Searches for named clothes; if none matches, answers so.
 pub fn fitting(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
     let owned = owned(turn, named)?;
+    if owned.fitting.is_empty() && turn.asked.is_limited() {
+        return Err(Unfinished::Answered(nothing_within(turn)));
+    }
     if owned.fitting.is_empty() {
         return Err(Unfinished::Answered(not_owned(turn, named, &owned.close)));
     }

@@ -68,6 +68,15 @@ pub fn clean_to(text: &str, most_words: usize) -> String {
     text.split_whitespace().filter(|word| !word.contains("://")).take(most_words).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the noun for a count of what a question is about: of the named clothes, or pieces.
+pub fn counted(about: Option<&Named>, count: u64) -> String {
+    match about {
+        Some(named) => collective(named, count),
+        None if count == 1 => "piece".to_owned(),
+        None => "pieces".to_owned(),
+    }
+}
+
 /// Returns the noun for a count of the named clothes: "pairs of black shoes", "white shirts", "white shirt".
 pub fn collective(named: &Named, count: u64) -> String {
     let Named { text, description, .. } = named;
@@ -86,9 +95,11 @@ pub fn collective(named: &Named, count: u64) -> String {
 }
 
 fn singular(text: &str) -> String {
-    // The singular of "hoodies" is not "hoody".
+    // The singular of "hoodies" is not "hoody"; that of "accessories" is "accessory".
+    let is_word = |stem: &&str| stem.rsplit(' ').next().is_some_and(|word| thesaurus::lookup(word).is_some());
     text.strip_suffix('s')
         .filter(|stem| stem.ends_with("ie"))
+        .filter(is_word)
         .map_or_else(|| vocabulary::fold_plural(text), str::to_owned)
 }
 
@@ -148,6 +159,17 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// Returns each text once, in the order of the first.
+pub fn distinct(texts: Vec<String>) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for text in texts {
+        if !once.contains(&text) {
+            once.push(text);
+        }
+    }
+    once
 }
 
 /// Formats lines with a dash before each.

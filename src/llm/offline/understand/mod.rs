@@ -7,6 +7,7 @@
 mod clothes;
 mod details;
 mod follow;
+mod limits;
 mod shown;
 
 use ::time::Date;
@@ -15,6 +16,7 @@ pub use self::clothes::named;
 use self::clothes::{Token, clothes, tokens, without_verbs};
 use self::details::{degrees, is_foreign, ordinal, outfits, place, without_lead};
 use self::follow::{Asked, Talk};
+pub use self::limits::Limits;
 use self::shown::shown_names;
 use super::phrases::{self, Ask, is_listed};
 use super::time::{self, Span};
@@ -35,6 +37,17 @@ pub struct Named {
     pub is_claimed: bool,
     start: usize,
     end: usize,
+}
+
+/// What was done with clothes in a period of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// They were bought then.
+    Bought,
+    /// They were worn then.
+    Worn,
+    /// They were not worn then.
+    Unworn,
 }
 
 /// The understood request of a message.
@@ -74,10 +87,20 @@ pub struct Request {
     pub celsius: Option<f64>,
     /// Whether the message mentions rain.
     pub wet: bool,
-    /// Requested change of warmth, in degrees Celsius.
-    pub warmer: f64,
-    /// Shown clothes, if it asks for their number.
-    pub counted: Vec<String>,
+    /// Whether warmer (`true`) or lighter clothes are wanted.
+    pub warmer: Option<bool>,
+    /// What was done in the past, as far as the message says so itself.
+    pub said_deed: Option<Deed>,
+    /// Limits of the pieces in question, and of their number.
+    pub limits: Limits,
+    /// Number of pieces to list: 10 for "my ten most worn pieces".
+    pub wanted: Option<usize>,
+    /// Names of the shown pieces that it is about: "those", "of them".
+    pub pointed_at: Vec<String>,
+    /// The outfit that it changes.
+    pub before: Vec<String>,
+    /// Kinds of clothes that it wants replaced, but that were not shown.
+    pub absent: Vec<String>,
     /// Whether it accepts an offer.
     pub is_accepted: bool,
     /// Whether it asks for an alternative to what was shown.
@@ -90,6 +113,27 @@ impl Request {
     /// Whether the message contains one of these words.
     pub fn says(&self, words: &[&str]) -> bool {
         self.words.iter().any(|word| words.contains(&word.as_str()))
+    }
+
+    /// Returns what was done with the clothes in the period of the question.
+    pub fn deed(&self) -> Option<Deed> {
+        self.said_deed.or_else(|| {
+            self.asks.iter().find_map(|ask| {
+                let is_in = |list| is_listed(list, ask);
+                [
+                    ("kinds about buying", Deed::Bought),
+                    ("kinds about wearing", Deed::Worn),
+                    ("kinds about neglect", Deed::Unworn),
+                ]
+                .into_iter()
+                .find_map(|(list, deed)| is_in(list).then_some(deed))
+            })
+        })
+    }
+
+    /// Whether it is about pieces within limits, or shown pieces.
+    pub fn is_limited(&self) -> bool {
+        self.limits.are_of_pieces() || !self.pointed_at.is_empty() || self.past.is_some() && self.deed().is_some()
     }
 
     /// Whether it rejects something for good rather than for now.
@@ -135,6 +179,11 @@ pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
 
 /// Determines the kind of a request without a matching phrase from its clothes or occasions.
 fn settle(mut request: Request) -> Request {
+    // Whoever tries to change the stylist's instructions gets no answer to anything else.
+    if request.asks.contains(&"injection") {
+        request.asks = vec!["injection"];
+        return request;
+    }
     let is_chat = |ask: &Ask| is_listed("small talk", ask);
     if !request.asks.iter().all(is_chat) {
         request.asks.retain(|ask| !is_chat(ask));
@@ -173,6 +222,32 @@ fn settle(mut request: Request) -> Request {
     if request.asks == ["find"] && is_for && request.says(&["for"]) && request.named.iter().any(is_wish) {
         request.asks = vec!["outfit"];
     }
+    // "Everything I own under 50 euros", "how many of those".
+    for ask in request.asks.iter_mut().filter(|ask| **ask == "summary") {
+        if request.limits.are_of_pieces() {
+            *ask = "find";
+        }
+    }
+    if request.asks == ["find"] && request.limits.pieces.is_given() {
+        request.asks = vec!["count"];
+    }
+    // "What have I worn less than three times?" is not about the days.
+    for ask in request.asks.iter_mut().filter(|ask| is_listed("kinds about wears", ask)) {
+        if request.limits.wears.is_given() {
+            *ask = "find";
+        }
+    }
+    // What was not worn for some time, rather than never.
+    for ask in request.asks.iter_mut().filter(|ask| **ask == "never") {
+        if request.past.is_some() {
+            *ask = "neglected";
+        }
+    }
+    if request.asks.is_empty()
+        && (request.limits.are_of_pieces() || request.past.is_some() && request.said_deed.is_some())
+    {
+        request.asks.push("find");
+    }
     if request.asks.is_empty() && !request.is_foreign {
         let is_colour_alone = |named: &Named| named.description.garment.is_none() && request.words.len() > 3;
         let means_clothes =
@@ -190,6 +265,8 @@ fn settle(mut request: Request) -> Request {
 
 /// Reads one message by itself.
 fn read(message: &str, today: Date) -> Request {
+    let (message, limits) = limits::take(message);
+    let message = message.as_str();
     let tokens = tokens(message);
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
     let found = without_verbs(thesaurus::scan(&words), &words);
@@ -201,8 +278,12 @@ fn read(message: &str, today: Date) -> Request {
         Word::Style => !is_inside(found) || named.iter().any(|named| named.description.garment.is_none()),
         _ => false,
     });
-    let mut occasion: Vec<TermId> = situations.map(|found| found.term).collect();
-    occasion.extend(dressier(&words));
+    let mut occasion: Vec<TermId> = Vec::new();
+    for term in situations.map(|found| found.term).chain(dressier(&words)) {
+        if !occasion.contains(&term) {
+            occasion.push(term);
+        }
+    }
     let weather: Vec<Facts> =
         found.iter().filter(|found| found.term.kind() == Word::Weather).map(|found| found.term.term().facts).collect();
     let usual = weather.iter().find_map(|facts| facts.celsius).filter(|_| !asks.contains(&"weather"));
@@ -221,7 +302,10 @@ fn read(message: &str, today: Date) -> Request {
         wet: weather.iter().any(|facts| facts.wet),
         celsius: degrees(message).or(usual),
         when: time::find(&words, today, false),
-        past: time::find(&words, today, true),
+        past: time::find(&words, today, true).filter(|past| past.first <= today),
+        said_deed: deed(&words),
+        wanted: wanted(&words),
+        limits,
         days: time::days(&words),
         outfits: outfits(&words),
         ordinal: ordinal(&words),
@@ -253,15 +337,28 @@ fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
     (asks, facts)
 }
 
-/// Returns the temperature adjustment for the request, in degrees Celsius: negative if the user is cold.
-fn warmer(words: &[String]) -> f64 {
-    if phrases::is_said("too cold", words) {
-        -8.0
-    } else if phrases::is_said("too hot", words) {
-        8.0
-    } else {
-        0.0
-    }
+/// Returns whether the user is cold, or hot, and wants to be dressed accordingly.
+fn warmer(words: &[String]) -> Option<bool> {
+    let is_said = |name| phrases::is_said(name, words);
+    is_said("too cold").then_some(true).or_else(|| is_said("too hot").then_some(false))
+}
+
+/// Returns what a message says was done with the clothes.
+fn deed(words: &[String]) -> Option<Deed> {
+    [("unworn", Deed::Unworn), ("bought", Deed::Bought), ("worn", Deed::Worn)]
+        .into_iter()
+        .find_map(|(name, deed)| phrases::is_said(name, words).then_some(deed))
+}
+
+/// Returns the number of pieces that a message wants listed: "my ten most worn pieces", "top 3".
+fn wanted(words: &[String]) -> Option<usize> {
+    let pairs = words.windows(2).find_map(|pair| match (pair[0].as_str(), pair[1].as_str()) {
+        ("top", number) => time::number(number),
+        ("a" | "an", _) => None,
+        (number, next) if is_listed("superlatives", next) => time::number(number),
+        _ => None,
+    });
+    pairs.map(usize::from).filter(|wanted| (1..=30).contains(wanted))
 }
 
 /// Returns the style of a request for something dressier or plainer.
