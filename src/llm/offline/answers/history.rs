@@ -13,11 +13,10 @@ use crate::base::text::{capitalised, times};
 use crate::llm::offline::phrases::Ask;
 use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
-use crate::llm::offline::understand::named;
-use crate::model::garment::shown;
+use crate::model::garment::{Garment, shown};
 use crate::model::ids::ItemId;
-use crate::model::thesaurus::{self, Kind, TermId};
-use crate::model::tool_results::{CompactItem, FoundItems, WearHistory, WornTogether};
+use crate::model::thesaurus::{self, Kind};
+use crate::model::tool_results::{CompactItem, FoundItems, WearHistory, WornItem, WornTogether};
 
 /// Most pieces in a ranking, and most pieces described one by one.
 const MOST_RANKED: usize = 5;
@@ -248,12 +247,9 @@ pub fn worn(turn: &Turn<'_>) -> Answer {
         let is_for = |wanted| {
             thesaurus::terms(wear.occasion.as_deref().unwrap_or_default()).iter().any(|term| term.is_a(wanted))
         };
-        let wanted_kind = asked.about().map(|named| named.description.garment);
-        let is_kind = |kind: Option<TermId>| {
-            let mut worn = wear.items.iter().filter_map(|item| named(&item.name).description.garment);
-            worn.any(|worn| kind.is_some_and(|kind| worn.is_a(kind)))
-        };
-        wanted.is_none_or(|wanted| is_for(*wanted)) && wanted_kind.is_none_or(is_kind)
+        let is_it =
+            |item: &WornItem| asked.about().is_none_or(|named| named.description.fits(&Garment::described(&item.name)));
+        wanted.is_none_or(|wanted| is_for(*wanted)) && wear.items.iter().any(is_it)
     });
     let what_for = wanted.map(|wanted| format!(" for {}", wanted.with_article())).unwrap_or_default();
     if history.wears.is_empty() {

@@ -6,6 +6,7 @@ use time::{Duration, Weekday};
 use super::search::{not_owned, owned};
 use super::wording::{bullets, clean, list, yours};
 use crate::base::text::capitalised;
+use crate::llm::offline::phrases::is_said;
 use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::{Named, Request};
@@ -109,9 +110,9 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
         return Ok(preface.join("\n\n"));
     }
     // "Which shoes should I wear?": shoes first.
-    let is_said = |named: &&Named| named.text.split(' ').all(|word| asked.says(&[word]));
+    let is_worded = |named: &&Named| named.text.split(' ').all(|word| asked.says(&[word]));
     let mut wished =
-        asked.named.iter().filter(|named| !named.is_claimed && asked.says(&["which", "what"]) && is_said(named));
+        asked.named.iter().filter(|named| !named.is_claimed && asked.says(&["which", "what"]) && is_worded(named));
     if let Some(piece) = wished.find_map(|named| named.description.slot()).and_then(|slot| planned.piece(slot)) {
         preface.push(turn.say("one piece", &[("name", &clean(&piece.name)), ("why", &clean(&piece.why))]));
         let others = yours(planned.without(&piece.id).pieces.iter().map(|piece| &piece.name));
@@ -129,8 +130,8 @@ fn nothing_warmer(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
     let Request { before, warmer, .. } = &turn.asked;
     let is_same =
         before.len() == planned.pieces.len() && planned.pieces.iter().all(|piece| before.contains(&piece.name));
-    let sentence = if (*warmer)? { "nothing warmer" } else { "nothing lighter" };
-    is_same.then(|| turn.say(sentence, &[]))
+    let (asks, sentence) = if (*warmer)? { ("too cold", "nothing warmer") } else { ("too hot", "nothing lighter") };
+    (is_same && is_said(asks, &turn.asked.words)).then(|| turn.say(sentence, &[]))
 }
 
 /// Says which pieces that the user wants replaced were not shown.

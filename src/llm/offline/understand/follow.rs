@@ -315,7 +315,10 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next.words.clone_from(&request.words);
     let exchange = Exchange::of(&request);
     let (last, pointed_at) = subject(&request, before.answer, exchange.is_asked(), &mut next);
-    next.before.clone_from(&last);
+    // After "that's already the warmest" the outfit is still the one before.
+    if !last.is_empty() {
+        next.before.clone_from(&last);
+    }
     let mut rejected: Vec<String> = pointed_at.into_iter().collect();
     // Drop the rejected piece and keep the rest.
     next.kept = if rejected.is_empty() { Vec::new() } else { last.clone() };
