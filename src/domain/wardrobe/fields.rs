@@ -10,7 +10,7 @@ use super::Unfit;
 use crate::base::json::{object, objects};
 use crate::base::schema::verbatim;
 use crate::model::bounds::{Bounds, Excess};
-use crate::model::numbers::Number;
+use crate::model::numbers::{Number, decimal};
 use crate::model::wardrobe::{CONDITIONS, condition};
 
 /// Longest text of an item, in characters.
@@ -87,10 +87,10 @@ struct SizeFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     letter: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "length", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i32>)]
     waist: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "length", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i32>)]
     inseam: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +99,15 @@ struct SizeFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     system: Option<String>,
+}
+
+/// Reads a length. One that would be rounded to 0 is no whole number; [`check`] refuses other fractions.
+fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+    let Some(length) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
+    match decimal(length) {
+        Some(exact) if length == 0.0 || !exact.is_zero() => Ok(Some(Number(exact))),
+        Some(_) | None => Err(D::Error::custom("not a length")),
+    }
 }
 
 /// Reads a price: an object, or a number, which is one in US dollars.

@@ -137,6 +137,7 @@ async fn a_body_that_does_not_fit_is_refused_with_a_text() {
         r#"{"id":"coat","price":{"originalCurrency":"EUR"}}"#,
         r#"{"id":"coat","size":{"waist":"32"}}"#,
         r#"{"id":"coat","size":{"waist":32.5}}"#,
+        r#"{"id":"coat","size":{"waist":1e-300}}"#,
         r#"{"id":"coat","size":["M"]}"#,
         r#"{"id":"coat","condition":"Worn"}"#,
         r#"{"id":"coat","condition":1}"#,
