@@ -9,7 +9,7 @@ use clap::Args;
 use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
@@ -167,7 +167,12 @@ impl Service {
             }
         }
         // PluckIt gives a reason with every refusal.
-        bail!("{} ({})", detail(&body).unwrap_or_else(|| foreign(self.address())), status.as_u16())
+        let reason = detail(&body).unwrap_or_else(|| foreign(self.address()));
+        let hint = match &self.authorization {
+            None if status == StatusCode::UNAUTHORIZED => ": give a token with --token-file; `pluckit token` makes one",
+            _ => "",
+        };
+        bail!("{reason} ({}){hint}", status.as_u16())
     }
 }
 

@@ -103,8 +103,7 @@ async fn list_runs(
     let status = request.status.as_deref().map(|name| RunStatus::parse(name).ok_or(ApiError::BadRequest(EXPECTED)));
     let (status, chat) = (status.transpose()?, request.chat_id.map(chat_id::check).transpose()?);
     let limit = usize::try_from(request.page_size).unwrap_or_default();
-    let (runs, next_continuation_token) =
-        app.data.chat_runs.page(&user, chat.as_ref(), status, request.after, limit).await?;
+    let (runs, next_continuation_token) = app.runs.page(&user, chat.as_ref(), status, request.after, limit).await?;
     let runs = runs.into_iter().map(RunSummaryResponse::from).collect();
     Ok(AppJson(ListRunsResponse { runs, next_continuation_token }))
 }

@@ -556,6 +556,11 @@ fn refusals_are_told_by_their_detail_and_tokens_never() {
         (done.code, done.out.as_str(), done.error.as_str()),
         (Some(1), "", "pluckit: Invalid or expired session token. (401)\n")
     );
+    let (url, _) = answer_once(&answer);
+    let done = place.run(&["chat", "--url", &url, "Hello"]);
+    let hint =
+        "pluckit: Invalid or expired session token. (401): give a token with --token-file; `pluckit token` makes one\n";
+    assert_eq!((done.code, done.error.as_str()), (Some(1), hint));
     let done = place.run(&["chat", "--token", "at-sec\nret", "Hello"]);
     assert_eq!((done.code, done.error.as_str()), (Some(1), "pluckit: the token has characters that no token has\n"));
 }

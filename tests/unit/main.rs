@@ -17,6 +17,7 @@ mod chat_run_kills;
 mod cli;
 mod cli_chat;
 mod config;
+mod configured;
 mod costs;
 mod cutouts;
 mod demo;

@@ -38,12 +38,7 @@ pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
     }
     // A stable sort, so that garment colours stay ordered by share.
     colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
-    let mut names: Vec<&str> = Vec::new();
-    for colour in &colours {
-        if !names.contains(&colour.name) && names.len() < MOST_COLOURS {
-            names.push(colour.name);
-        }
-    }
+    let names: Vec<&str> = one_per_name(&colours).iter().map(|colour| colour.name).collect();
     let styles: Vec<&str> = style(&colours).into_iter().collect();
     Ok(json!({"styleKeywords": styles, "colors": names, "garments": [], "brand": null}).to_string())
 }
@@ -54,9 +49,22 @@ pub(super) fn list_colours(file: &[u8]) -> Result<String, Fault> {
     let mut colours = colours::dominant(&decode(file)?, MOST_COLOURS);
     // Garment colours before background colours.
     colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
-    let colours: Vec<_> =
-        colours.into_iter().map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()})).collect();
+    let colours: Vec<_> = one_per_name(&colours)
+        .iter()
+        .map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()}))
+        .collect();
     Ok(json!({"brand": null, "category": null, "tags": [], "colours": colours}).to_string())
+}
+
+/// Returns the first colour of each name, at most [`MOST_COLOURS`].
+fn one_per_name(colours: &[Colour]) -> Vec<&Colour> {
+    let mut found: Vec<&Colour> = Vec::new();
+    for colour in colours {
+        if found.len() < MOST_COLOURS && found.iter().all(|known| known.name != colour.name) {
+            found.push(colour);
+        }
+    }
+    found
 }
 
 fn decode(file: &[u8]) -> imaging::Result<Picture> {
@@ -115,6 +123,16 @@ mod tests {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
             assert_eq!(seen(&file(format, paint))["colors"], json!(["navy", "beige", "white"]), "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_colour_of_several_shades_is_listed_once() {
+        let shades = file(ImageFormat::Png, |x, _| {
+            [[105, 65, 40], [150, 105, 70], [205, 185, 155], [105, 65, 40]][x as usize / 50]
+        });
+        let seen: Value = serde_json::from_str(&list_colours(&shades).unwrap()).unwrap();
+        let names: Vec<_> = seen["colours"].as_array().unwrap().iter().map(|colour| &colour["name"]).collect();
+        assert_eq!(names, ["brown", "beige"]);
     }
 
     #[test]

@@ -330,6 +330,9 @@ async fn a_page_that_closes_stops_its_chat_with_a_text() {
     cluster.model.push(Kind::Stream, stalling(&["Wear "]));
     let (mut stream, run) = begin(&here).await;
     let ada = here.user("ada").await;
+    let shown = ada.get(&format!("{RUNS}/{run}")).await.json();
+    let listed = ada.get(&format!("{RUNS}?status=running")).await.json();
+    assert_eq!((&listed["runs"][0]["lastSeq"], &shown["lastSeq"]), (&json!(1), &json!(1)));
     for body in [r#"{"activeStreamId":"another"}"#, "{}"] {
         assert_eq!(status_of(&ada, &run).await, "running", "{body}");
         let answer = ada.send(Method::POST, "/api/chat/c1/stop", Some("text/plain"), body).await;

@@ -89,6 +89,28 @@ impl Fold {
 }
 
 impl Runs {
+    /// Lists a page of a user's runs, like [`ChatRuns::page`](crate::data::chat_runs::ChatRuns::page). The last number
+    /// of a run in this process is the one in memory: the stored run has it only from the end of a step.
+    ///
+    /// # Errors
+    /// When the documents cannot be read.
+    pub async fn page(
+        &self,
+        user: &UserId,
+        chat: Option<&ChatId>,
+        status: Option<RunStatus>,
+        after: Option<String>,
+        limit: usize,
+    ) -> data::Result<(Vec<RunSummary>, Option<String>)> {
+        let (mut runs, next) = self.0.base.data.chat_runs.page(user, chat, status, after, limit).await?;
+        for run in &mut runs {
+            if let Some(live) = self.here(user, &run.id) {
+                run.last_seq = run.last_seq.max(live.last());
+            }
+        }
+        Ok((runs, next))
+    }
+
     /// Returns a run with its answer, tools and usage so far.
     ///
     /// # Errors
