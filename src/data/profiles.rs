@@ -86,7 +86,8 @@ impl Profiles {
 
     /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared
     /// or gets its default. All other fields are kept, but another city clears the climate that was found for the old
-    /// one. Nothing changes if `check` rejects it for the stored profile and its version; the result is that of `check`.
+    /// one. Nothing changes if `check` rejects it for the stored profile and its version; the result is that of
+    /// `check`.
     pub async fn replace_fields<E>(
         &self,
         user: &UserId,
@@ -197,8 +198,8 @@ fn new_profile(user: &UserId) -> Map<String, Value> {
     profile
 }
 
-/// Appends the words that the list lacks, ignoring case, until it is full; returns whether there were any. Words that are
-/// too long are left out. A text in place of the list becomes its first element.
+/// Appends the words that the list lacks, ignoring case, until it is full; returns whether there were any. Words that
+/// are too long are left out. A text in place of the list becomes its first element.
 fn add_missing(profile: &mut Map<String, Value>, field: &str, words: &[String]) -> bool {
     let mut list = match profile.get(field) {
         Some(Value::Array(list)) => list.clone(),

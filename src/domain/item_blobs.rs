@@ -26,8 +26,8 @@ const SUFFIXES: [&str; 2] = ["-transparent.webp", "-transparent.png"];
 pub const DRAFT_PREFIX: &str = "upload-";
 const DRAFT_DIGITS: usize = 32;
 
-/// Returns the name of the photo that an item was made from; `None` if it would be invalid. An id of a user that cannot be
-/// a directory is hashed.
+/// Returns the name of the photo that an item was made from; `None` if it would be invalid. An id of a user that cannot
+/// be a directory is hashed.
 pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     let name = |directory: &str| format!("{directory}/{item}").parse().ok();
     name(user.as_str()).or_else(|| name(&media::directory(user)))

@@ -102,8 +102,8 @@ impl WebClient {
     }
 }
 
-/// Whether a path names a link, or a file behind one, that leads out of the directory. The directory itself may be a link
-/// that changes, as releases are switched.
+/// Whether a path names a link, or a file behind one, that leads out of the directory. The directory itself may be a
+/// link that changes, as releases are switched.
 async fn leads_outside(root: &Path, path: &str) -> bool {
     let decoded = percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy();
     let (root, files) = (root.to_owned(), [root.join(&*decoded), root.join(format!("{decoded}.gz"))]);

@@ -228,7 +228,8 @@ fn read(sources: Vec<Source>, options: Options, runtime: &Handle, rows: &mpsc::S
     }
 }
 
-/// Opens a file's rows, and tells how strictly they are checked. Content that begins with `[` or `{` is JSON, anything else a table.
+/// Opens a file's rows, and tells how strictly they are checked. Content that begins with `[` or `{` is JSON, anything
+/// else a table.
 fn open(
     input: Box<dyn Read + Send>,
     format: Option<Format>,
@@ -323,8 +324,8 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Time
     }
 }
 
-/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates. Returns whether
-/// anything changed.
+/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates. Returns
+/// whether anything changed.
 fn date_draft(item: &mut Map<String, Value>, now: Timestamp) -> bool {
     let is_missing = |item: &Map<String, Value>, field: &str| item.get(field).is_none_or(Value::is_null);
     if is_missing(item, "draftStatus") {

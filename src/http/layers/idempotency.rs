@@ -3,9 +3,9 @@
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of the request; a
 //! different request under the same key is an error (422). While the first is in progress, and for some seconds after
-//! its process dies, others get 409. A 5xx answer and one of more than [`LONGEST_ANSWER`] are not kept, and the next
-//! attempt executes the request again. All attempts create their document under the same id ([`NewId`]), so a retry never
-//! creates a second one. Background work is a job, which stores its key itself.
+//! its process dies, others get 409. A 5xx answer and one of more than 1.5 MiB are not kept, and the next
+//! attempt executes the request again. All attempts create their document under the same id ([`NewId`]), so a retry
+//! never creates a second one. Background work is a job, which stores its key itself.
 
 use std::future::ready;
 use std::time::Duration;
@@ -67,8 +67,8 @@ pub struct Rules {
 /// Layer of user routes, inside the one that identifies users. Groups that never repeat answers do not have it.
 ///
 /// # Errors
-/// 400 for a bad key, 422 (or 400, with a text) for one that was used for another request, 409 while the first request is under way, 503 when
-/// the documents fail.
+/// 400 for a bad key, 422 (or 400, with a text) for one that was used for another request, 409 while the first request
+/// is under way, 503 when the documents fail.
 pub async fn repeat_answers(
     State(Rules { app, repeats, refuses_with_text }): State<Rules>,
     CurrentUser(user): CurrentUser,

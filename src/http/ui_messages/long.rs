@@ -1,6 +1,6 @@
 //! Long requests of `useChat()`. It sends back all messages of a chat with all of their parts, so after some dozens of
-//! turns the results of tools make up most of a request. Of a long one, only the texts of the newest messages are parsed,
-//! since the parsed form of everything would take many times the memory of the text.
+//! turns the results of tools make up most of a request. Of a long one, only the texts of the newest messages are
+//! parsed, since the parsed form of everything would take many times the memory of the text.
 
 use std::collections::VecDeque;
 use std::fmt;

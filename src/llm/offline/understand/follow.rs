@@ -130,8 +130,8 @@ impl<'a> Talk<'a> {
         if request.is_elliptic() { complete(request, before, said) } else { settle(request) }
     }
 
-    /// Interprets a question about the pieces that an answer showed: "how many of those are shoes?", "when did I buy the
-    /// second one?"
+    /// Interprets a question about the pieces that an answer showed: "how many of those are shoes?", "when did I buy
+    /// the second one?"
     fn point(&self, request: &Request, last: &Asked<'_>) -> Option<Request> {
         let before = &last.request;
         let answer =

@@ -17,8 +17,8 @@ pub fn shown_outfits(answer: &str) -> Vec<Vec<String>> {
     answer.split("\n\n").map(shown_names).filter(|names| !names.is_empty()).collect()
 }
 
-/// Returns all pieces of an answer: those in its lists, also several on one line ("- 2 tops: your white tee and your navy
-/// polo."), or without lists those in its sentences.
+/// Returns all pieces of an answer: those in its lists, also several on one line ("- 2 tops: your white tee and your
+/// navy polo."), or without lists those in its sentences.
 pub fn all_names(answer: &str) -> Vec<String> {
     let of_line = |line: &str| match line.split_once(": ") {
         Some((head, _)) if head.starts_with(|first: char| first.is_ascii_digit()) => names_in(line),
