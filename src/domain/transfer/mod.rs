@@ -307,8 +307,7 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Time
                 (document, Outcome::Created)
             }
             Some(mut stored) => {
-                let is_merged = merge(&mut stored, &fields);
-                if !date_draft(&mut stored, now) && !is_merged {
+                if !merge(&mut stored, &fields) {
                     return Edit::Keep(Outcome::Unchanged);
                 }
                 (stored, Outcome::Updated)
@@ -324,18 +323,17 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Time
     }
 }
 
-/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates. Returns
-/// whether anything changed.
-fn date_draft(item: &mut Map<String, Value>, now: Timestamp) -> bool {
-    let is_missing = |item: &Map<String, Value>, field: &str| item.get(field).is_none_or(Value::is_null);
-    if is_missing(item, "draftStatus") {
-        return false;
+/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates.
+fn date_draft(item: &mut Map<String, Value>, now: Timestamp) {
+    if item.get("draftStatus").is_none_or(Value::is_null) {
+        return;
     }
-    let undated = ["draftCreatedAt", "draftUpdatedAt"].map(|field| (field, is_missing(item, field)));
-    for (field, _) in undated.into_iter().filter(|(_, is_missing)| *is_missing) {
-        item.insert(field.to_owned(), now.to_string().into());
+    for field in ["draftCreatedAt", "draftUpdatedAt"] {
+        let date = item.entry(field).or_insert(Value::Null);
+        if date.is_null() {
+            *date = now.to_string().into();
+        }
     }
-    undated.iter().any(|(_, is_missing)| *is_missing)
 }
 
 /// Merges `given` into `stored`, recursively, keeping missing fields. Returns whether anything changed.
