@@ -29,6 +29,7 @@ const DRAFT_DIGITS: usize = 32;
 /// Returns the name of the photo that an item was made from; `None` if it would be invalid. An id of a user that cannot
 /// be a directory is hashed.
 pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
+    // A directory that makes an invalid name is replaced by its hash.
     let name = |directory: &str| format!("{directory}/{item}").parse().ok();
     name(user.as_str()).or_else(|| name(&media::directory(user)))
 }

@@ -37,11 +37,11 @@ pub struct Totals {
     pub wears: u64,
     /// These wears by the items' first colour.
     pub wears_by_colour: BTreeMap<String, u64>,
-    /// What the items cost.
+    /// Sums of their prices.
     pub spent: Spent,
 }
 
-/// What clothes cost together.
+/// Sums of the prices of clothes.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Spent {

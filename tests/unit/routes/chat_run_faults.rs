@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use pluckit::base::clock::ManualClock;
 use pluckit::data::chat_runs::Appended;
+use pluckit::domain::chat::runs::Follower;
 use pluckit::model::chat_run::{ChatEvent, LogPiece};
 use pluckit::model::ids::{RunId, UserId};
 use pluckit::store::sqlite::SqliteStore;
@@ -63,6 +64,17 @@ impl Pair {
     async fn ask(&self, app: &TestApp) -> EventStream {
         let body = json!({"message": "Hi", "chatId": "c1", "onDisconnect": "continue"});
         EventStream::ask(&app.user("ada").await, body).await
+    }
+
+    /// Starts a run in the second service, whose model stalls after one text, and follows it in the first.
+    async fn follow_stalled(&self) -> (EventStream, String, Follower) {
+        self.model.push(Kind::Stream, Answer::Steps(vec![model::text("Wear "), Step::Stall]));
+        let mut stream = self.ask(&self.there).await;
+        let run = stream.run();
+        stream.take(1).await;
+        let id = RunId::from(run.as_str());
+        let follower = self.here.state.runs.follow(&"ada".into(), &id, 0).await.unwrap();
+        (stream, run, follower)
     }
 
     async fn document(&self, run: &str) -> Value {
@@ -187,12 +199,7 @@ async fn a_process_that_watches_takes_over_what_another_left() {
 #[tokio::test]
 async fn a_reader_waits_for_a_store_that_fails_for_seconds_and_no_longer() {
     let pair = Pair::start().await;
-    pair.model.push(Kind::Stream, Answer::Steps(vec![model::text("Wear "), Step::Stall]));
-    let mut stream = pair.ask(&pair.there).await;
-    let run = stream.run();
-    stream.take(1).await;
-    let id = RunId::from(run.as_str());
-    let mut follower = pair.here.state.runs.follow(&"ada".into(), &id, 0).await.unwrap();
+    let (_stream, _, mut follower) = pair.follow_stalled().await;
     let failures = AtomicUsize::new(0);
     pair.rule(move |_| if failures.fetch_add(1, Ordering::Relaxed) < 3 { Fate::Fails } else { Fate::Passes });
     assert_eq!(follower.next().await.map(|(seq, _)| seq), Some(1));
@@ -207,12 +214,7 @@ async fn a_reader_waits_for_a_store_that_fails_for_seconds_and_no_longer() {
 #[tokio::test]
 async fn a_reader_takes_over_a_run_whose_process_dies_while_it_waits() {
     let pair = Pair::start().await;
-    pair.model.push(Kind::Stream, Answer::Steps(vec![model::text("Wear "), Step::Stall]));
-    let mut stream = pair.ask(&pair.there).await;
-    let run = stream.run();
-    stream.take(1).await;
-    let id = RunId::from(run.as_str());
-    let mut follower = pair.here.state.runs.follow(&"ada".into(), &id, 0).await.unwrap();
+    let (_stream, run, mut follower) = pair.follow_stalled().await;
     assert_eq!(follower.next().await.map(|(seq, _)| seq), Some(1));
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();

@@ -117,7 +117,7 @@ impl Limits {
     }
 }
 
-/// What a number counts.
+/// The unit of a number in a message.
 #[derive(Clone, Copy, PartialEq)]
 enum Unit {
     Money(Option<&'static str>),
