@@ -90,7 +90,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         take_over: arguments.user_arguments.user.is_some(),
         kind: arguments.kind.map(Into::into),
         dry_run: arguments.dry_run,
-        now: clock().now().into(),
     };
     let outcome = block_on(async {
         Ok(transfer::import(&*store, sources, options, |rejection| bar.suspend(|| report(rejection))).await?)

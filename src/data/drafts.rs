@@ -82,7 +82,7 @@ impl Drafts {
         update::update(&*self.0, &Self::key(user, item), edit).await
     }
 
-    /// Lists a page of a user's drafts, newest first, with the token of the next page.
+    /// Lists a page of a user's drafts, newest first and those without a date last, with the token of the next page.
     pub async fn page(
         &self,
         user: &UserId,
@@ -95,6 +95,15 @@ impl Drafts {
     /// Lists drafts of all users with this status that last changed at or before `until`, oldest first.
     pub async fn unchanged_since(&self, status: DraftStatus, until: Timestamp, limit: usize) -> Result<Vec<DraftItem>> {
         pages::page(&*self.0, &unchanged_query(status, until).limit(limit)).await
+    }
+
+    /// Lists drafts of all users with this status of which nobody knows when they last changed.
+    pub async fn undated(&self, status: DraftStatus, limit: usize) -> Result<Vec<DraftItem>> {
+        let query = Query::all(Container::Wardrobe)
+            .matching(Filter::equal("draftStatus", status.name()))
+            .matching(Filter::is_absent("draftUpdatedAt"))
+            .limit(limit);
+        pages::page(&*self.0, &query).await
     }
 
     /// Deletes a draft if it still has this status and has not changed since `until`; returns whether it was deleted.
@@ -116,9 +125,8 @@ impl Drafts {
 /// Builds the query of [`Drafts::page`].
 pub fn newest_query(user: &UserId) -> Query {
     Query::partition(Container::Wardrobe, user.as_str())
+        // The index of this order has only the documents with this field.
         .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
-        // Only drafts have this field, so its index is short.
-        .matching(Filter::Compare("draftCreatedAt", Comparison::Greater, "".into()))
         .order_by("draftCreatedAt", Direction::Descending)
         .order_by("id", Direction::Ascending)
 }

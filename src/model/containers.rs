@@ -92,9 +92,11 @@ pub struct ColumnIndex {
     pub orders: &'static [&'static str],
 }
 
-/// An index of only the documents that have its first field.
+/// An index of only the documents that have a field, which few have.
 #[derive(Debug, Clone, Copy)]
 pub struct SparseIndex {
+    /// The field.
+    pub has: &'static str,
     /// The sort order, with the filters before it.
     pub order: &'static [(&'static str, Direction)],
     /// Whether its queries span partitions.
@@ -118,7 +120,7 @@ pub struct Spec {
     pub foreign_indexes: &'static [&'static [(&'static str, Direction)]],
     /// Whether queries in these orders also span partitions. The embedded store then has a second index for each order.
     pub across_partitions: bool,
-    /// Sort orders of queries that look for documents with their first field, which few have.
+    /// Sort orders of queries that look for documents with a field that few have.
     pub sparse_indexes: &'static [SparseIndex],
     /// The list field that the embedded store indexes.
     pub list: Option<&'static ListIndex>,
@@ -184,13 +186,18 @@ const SPECS: [Spec; 25] = [
         }),
         sparse_indexes: &[
             // A user's drafts, and stale drafts of all users.
-            SparseIndex { order: &[("draftCreatedAt", Descending), ("id", Ascending)], across_partitions: false },
             SparseIndex {
+                has: "draftStatus",
+                order: &[("draftCreatedAt", Descending), ("id", Ascending)],
+                across_partitions: false,
+            },
+            SparseIndex {
+                has: "draftStatus",
                 order: &[("draftStatus", Ascending), ("draftUpdatedAt", Ascending)],
                 across_partitions: true,
             },
             // The owners of the items with an id.
-            SparseIndex { order: &[("id", Ascending)], across_partitions: true },
+            SparseIndex { has: "id", order: &[("id", Ascending)], across_partitions: true },
         ],
         tracks_changes: true,
         ..spec("Wardrobe", "COSMOS_DB_CONTAINER", "userId", Off)
@@ -319,7 +326,7 @@ const SPECS: [Spec; 25] = [
     // owner.
     Spec {
         indexes: &[&[("createdAt", Descending), ("id", Ascending)]],
-        sparse_indexes: &[SparseIndex { order: &[("id", Ascending)], across_partitions: true }],
+        sparse_indexes: &[SparseIndex { has: "id", order: &[("id", Ascending)], across_partitions: true }],
         ..spec("Collections", "COSMOS_DB_COLLECTIONS_CONTAINER", "ownerId", Off)
     },
     // Memberships of collections: an index by member.

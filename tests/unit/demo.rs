@@ -48,6 +48,15 @@ async fn every_item_has_a_picture_that_the_service_answers() {
 }
 
 #[tokio::test]
+async fn the_draft_waits_to_be_reviewed() {
+    let app = TestApp::new();
+    app.load_demo(&UserId::from("ada")).await;
+    let drafts = app.user("ada").await.get("/api/wardrobe/drafts").await.json();
+    let drafts: Vec<_> = drafts["items"].as_array().unwrap().iter().map(|draft| &draft["id"]).collect();
+    assert_eq!(drafts, ["demo-navy-ribbed-beanie"]);
+}
+
+#[tokio::test]
 async fn a_vote_on_any_item_is_analysed() {
     // There is no internet.
     let app = TestApp::new();

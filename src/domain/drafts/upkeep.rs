@@ -60,7 +60,8 @@ enum Swept {
 
 impl Drafts {
     /// Queues photos again that have waited without a worker for ten minutes, because their message was lost or never
-    /// sent, or their worker died. After three times the draft fails. One call may not find all.
+    /// sent, or their worker died; those without a date as well. After three times the draft fails. One call may not find
+    /// all.
     ///
     /// # Errors
     /// When documents or queue fail. What is left is found the next time.
@@ -68,10 +69,12 @@ impl Drafts {
         let now = self.now();
         let until = before(now, STALE_AFTER);
         let mut report = Requeued::default();
-        for draft in self.0.base.data.drafts.unchanged_since(DraftStatus::Processing, until, BATCH).await? {
-            match self.sweep(&draft, now, until).await? {
+        let (drafts, status) = (&self.0.base.data.drafts, DraftStatus::Processing);
+        let unchanged = drafts.unchanged_since(status, until, BATCH).await?;
+        for draft in unchanged.iter().chain(&drafts.undated(status, BATCH).await?) {
+            match self.sweep(draft, now, until).await? {
                 Swept::Queue(waiting) => {
-                    self.send_or_undo(&draft, &waiting).await?;
+                    self.send_or_undo(draft, &waiting).await?;
                     report.queued += 1;
                 }
                 Swept::Failed => report.failed += 1,

@@ -101,8 +101,6 @@ pub struct Options {
     pub kind: Option<Kind>,
     /// Whether to report only, without writing.
     pub dry_run: bool,
-    /// Time at which drafts without dates count as made.
-    pub now: Timestamp,
 }
 
 /// A rejected row.
@@ -188,12 +186,12 @@ pub async fn import(
     options: Options,
     mut reject: impl FnMut(&Rejection),
 ) -> Result<Report, Error> {
-    let (dry_run, now) = (options.dry_run, options.now);
+    let dry_run = options.dry_run;
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let runtime = Handle::current();
     let reader = tokio::task::spawn_blocking(move || read(sources, options, &runtime, &sender));
     let mut report = Report::default();
-    let mut outcomes = ReceiverStream::new(receiver).map(|row| write(store, row, dry_run, now)).buffered(IN_FLIGHT);
+    let mut outcomes = ReceiverStream::new(receiver).map(|row| write(store, row, dry_run)).buffered(IN_FLIGHT);
     while let Some(outcome) = outcomes.next().await {
         match outcome? {
             Outcome::Created => report.created += 1,
@@ -291,7 +289,7 @@ fn canonical(fields: &Map<String, Value>) -> String {
     Value::Object(fields.clone()).to_string()
 }
 
-async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Timestamp) -> Result<Outcome, Error> {
+async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result<Outcome, Error> {
     let Checked { source, line, content, _room } = row;
     let reject = |reason| Ok(Outcome::Rejected(Rejection { source, line, reason }));
     let (key, fields) = match content {
@@ -301,11 +299,7 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Time
     };
     let outcome = update(store, &key, |stored: Option<Map<String, Value>>| {
         let (document, outcome) = match stored {
-            None => {
-                let mut document = fields.clone();
-                date_draft(&mut document, now);
-                (document, Outcome::Created)
-            }
+            None => (fields.clone(), Outcome::Created),
             Some(mut stored) => {
                 if !merge(&mut stored, &fields) {
                     return Edit::Keep(Outcome::Unchanged);
@@ -320,19 +314,6 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool, now: Time
         Ok(outcome) => Ok(outcome),
         Err(data::Error::Store(error @ store::Error::TooLarge { .. })) => reject(error.to_string()),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// Gives a draft without dates the time of the import, since drafts are listed and swept by their dates.
-fn date_draft(item: &mut Map<String, Value>, now: Timestamp) {
-    if item.get("draftStatus").is_none_or(Value::is_null) {
-        return;
-    }
-    for field in ["draftCreatedAt", "draftUpdatedAt"] {
-        let date = item.entry(field).or_insert(Value::Null);
-        if date.is_null() {
-            *date = now.to_string().into();
-        }
     }
 }
 

@@ -12,12 +12,8 @@ fn empty_store() -> SqliteStore {
     SqliteStore::in_memory(Arc::new(SystemClock)).unwrap()
 }
 
-fn now() -> Timestamp {
-    Timestamp::parse("2026-03-02T09:15:00Z").unwrap()
-}
-
 fn options() -> Options {
-    Options { user: UserId::from("ada"), take_over: false, kind: None, dry_run: false, now: now() }
+    Options { user: UserId::from("ada"), take_over: false, kind: None, dry_run: false }
 }
 
 /// Report and rejections (as `line: reason`) of importing one text.
@@ -227,22 +223,6 @@ async fn a_document_keeps_what_a_table_must_write_readably() {
     ] {
         assert_eq!(coat(table).await.1, [format!("2: {reason}")], "{table}");
     }
-}
-
-#[tokio::test]
-async fn a_draft_without_dates_is_dated_so_that_it_is_listed() {
-    let store = empty_store();
-    let table = "id,category,draftStatus\na,Tops,Ready\nb,Tops,\n";
-    assert_eq!(import_text(&store, table).await, (counts(2, 0, 0, 0), vec![]));
-    let later = Options { now: now() + std::time::Duration::from_secs(60), ..options() };
-    assert_eq!(import_with(&store, later, None, table).await.0, counts(0, 0, 2, 0));
-    let at = "2026-03-02T09:15:00.000Z";
-    let documents = stored(&store, Container::Wardrobe).await;
-    assert_eq!((&documents[0]["draftCreatedAt"], &documents[0]["draftUpdatedAt"]), (&json!(at), &json!(at)));
-    assert_eq!(documents[1].get("draftCreatedAt"), None);
-    let dated = json!({ "id": "c", "draftStatus": "Failed", "draftCreatedAt": "2026-01-01T00:00:00.000Z" });
-    import_text(&store, dated.to_string()).await;
-    assert_eq!(stored(&store, Container::Wardrobe).await[2]["draftCreatedAt"], "2026-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //!
 //! Indexes are derived from `Container::spec`: each sort order gets an index on (partition, its fields, id). In a
 //! container that is also queried across partitions (`Spec::across_partitions`), each gets another one on (its fields,
-//! partition, id). A sparse index (`Spec::sparse_indexes`) has only the rows with its first field. Indexes are created
+//! partition, id). A sparse index (`Spec::sparse_indexes`) has only the rows with a certain field. Indexes are created
 //! and dropped when a file is opened and are not part of the layout version.
 //!
 //! Sort orders that a container's narrow table serves (`Spec::columns`, see `columns`) have their indexes there.
@@ -130,26 +130,26 @@ fn indexes() -> Result<BTreeMap<String, String>> {
         indexes.insert(expiry, statement);
         let partition = Scope::Partition(String::new());
         for order in spec.indexes.iter().filter(|order| !columns::serves(container, order)) {
-            indexes.extend([index(container, order, &partition, false)?]);
+            indexes.extend([index(container, order, &partition, None)?]);
             if spec.across_partitions {
-                indexes.extend([index(container, order, &Scope::All, false)?]);
+                indexes.extend([index(container, order, &Scope::All, None)?]);
             }
         }
         for sparse in spec.sparse_indexes {
             let scope = if sparse.across_partitions { &Scope::All } else { &partition };
-            indexes.extend([index(container, sparse.order, scope, true)?]);
+            indexes.extend([index(container, sparse.order, scope, Some(sparse.has))?]);
         }
     }
     Ok(indexes)
 }
 
-/// Returns name and statement of an index for queries of one partition or all in this order. A sparse one has only the
-/// documents with its first field.
+/// Returns name and statement of an index for queries of one partition or all in this order, of all documents or of
+/// those that have a field.
 fn index(
     container: Container,
     order: &[(&'static str, Direction)],
     scope: &Scope,
-    is_sparse: bool,
+    has: Option<&'static str>,
 ) -> Result<(String, String)> {
     let mut name = format!("{}_by", container.spec().default_name);
     let mut columns = match scope {
@@ -166,9 +166,11 @@ fn index(
     }
     let keys = sql::sort_keys(sql::Subject::new(container), scope, order)?;
     columns.extend(keys.iter().map(ToString::to_string));
+    let has = has.map(|field| [(field, Direction::Ascending)]);
+    let has = has.map(|field| sql::sort_keys(sql::Subject::new(container), scope, &field)).transpose()?;
     // SQLite recognises that a comparison of this expression implies the condition.
-    let first = keys.first().filter(|key| is_sparse && key.nullable);
-    let condition = first.map(|key| format!(" WHERE {} IS NOT NULL", key.value)).unwrap_or_default();
+    let has = has.iter().flatten().next().filter(|key| key.nullable);
+    let condition = has.map(|key| format!(" WHERE {} IS NOT NULL", key.value)).unwrap_or_default();
     let (table, columns) = (sql::table(container), columns.join(", "));
     Ok((name.clone(), format!("CREATE INDEX \"{name}\" ON {table} ({columns}){condition}")))
 }

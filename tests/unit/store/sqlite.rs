@@ -387,6 +387,10 @@ async fn every_named_query_uses_an_index() {
         data.drafts.unchanged_since(DraftStatus::Failed, now, 10).await.unwrap(),
         "Wardrobe_by_draftStatus_asc_draftUpdatedAt_asc_across"
     );
+    asks!(
+        data.drafts.undated(DraftStatus::Processing, 10).await.unwrap(),
+        "Wardrobe_by_draftStatus_asc_draftUpdatedAt_asc_across"
+    );
     asks!(data.wardrobe.owned_numbers(&ada, |_| ()).collect::<Vec<_>>().await, "sqlite_autoindex_Wardrobe_1");
     let since = datetime!(2026-01-01 0:00 UTC);
     asks!(data.wear_events.numbers_since(&ada, since).collect::<Vec<_>>().await, "WearEvents_by_occurredAt_desc");

@@ -269,6 +269,22 @@ async fn a_photo_that_was_never_queued_is_queued_by_the_sweeper() {
 }
 
 #[tokio::test]
+async fn a_photo_that_waits_since_nobody_knows_when_is_queued() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let id = uploaded(&ada, &photo(RED)).await;
+    let mut draft = document(&app, &id).await;
+    for date in ["draftCreatedAt", "draftUpdatedAt"] {
+        draft.as_object_mut().unwrap().remove(date);
+    }
+    app.save(Container::Wardrobe, "ada", draft).await;
+    assert_eq!(requeue(&app).await, Requeued { queued: 1, failed: 0 });
+    assert_eq!(requeue(&app).await, Requeued::default());
+    process(&app).await;
+    assert_eq!(status(&ada, &id).await.0, "Ready");
+}
+
+#[tokio::test]
 async fn a_photo_that_no_worker_finishes_fails_after_three_more_tries() {
     let app = TestApp::new();
     let ada = app.user("ada").await;

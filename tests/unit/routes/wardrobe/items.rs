@@ -3,7 +3,6 @@
 use std::io::Cursor;
 
 use axum::http::Method;
-use pluckit::base::clock::Clock;
 use pluckit::domain::transfer::{self, Format, Kind, Options, Source};
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key};
@@ -331,13 +330,7 @@ async fn what_the_api_stores_can_be_exported_and_imported() {
     let import = async |user: &str| {
         let source =
             Source { name: "f".to_owned(), format: None, encoding: None, input: Box::new(Cursor::new(file.clone())) };
-        let options = Options {
-            user: UserId::from(user),
-            take_over: true,
-            kind: None,
-            dry_run: false,
-            now: app.clock.now().into(),
-        };
+        let options = Options { user: UserId::from(user), take_over: true, kind: None, dry_run: false };
         transfer::import(&**store, vec![source], options, |rejection| panic!("{rejection:?}")).await.unwrap()
     };
     let report = import("ada").await;
