@@ -173,9 +173,14 @@ async fn update_collection(
     TextJson(body): TextJson<Option<UpdateCollectionRequest>>,
 ) -> Result<StatusCode, ApiError> {
     let UpdateCollectionRequest { name, description, is_public } = body.ok_or(INVALID_BODY)?;
-    check_texts(name.as_ref(), description.as_ref())?;
     let name = name.filter(|name| !name.trim().is_empty());
     let edited = app.data.collections.edit(&user, &id, |mut collection| {
+        // Another service may have written longer texts, which clients send back.
+        let new_name = name.as_ref().filter(|name| **name != collection.name);
+        let new_description = description.as_ref().filter(|text| Some(*text) != collection.description.as_ref());
+        if let Err(refusal) = check_texts(new_name, new_description) {
+            return Edit::Keep(Err(refusal));
+        }
         let before = collection.clone();
         if let Some(name) = &name {
             collection.name.clone_from(name);
@@ -186,9 +191,9 @@ async fn update_collection(
         if let Some(is_public) = is_public {
             collection.is_public = is_public;
         }
-        if collection == before { Edit::Keep(()) } else { Edit::Save(collection, ()) }
+        if collection == before { Edit::Keep(Ok(())) } else { Edit::Save(collection, Ok(())) }
     });
-    edited.await?.ok_or(NO_COLLECTION)?;
+    edited.await?.ok_or(NO_COLLECTION)??;
     Ok(StatusCode::NO_CONTENT)
 }
 

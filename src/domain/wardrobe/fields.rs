@@ -11,7 +11,7 @@ use crate::base::json::{object, objects};
 use crate::base::schema::verbatim;
 use crate::model::bounds::{Bounds, Excess};
 use crate::model::numbers::{Number, decimal};
-use crate::model::wardrobe::{CONDITIONS, condition};
+use crate::model::wardrobe::{CONDITIONS, WardrobeItem, condition};
 
 /// Longest text of an item, in characters.
 pub const LONGEST_TEXT: usize = 2000;
@@ -21,6 +21,7 @@ const LONGEST_NOTES: usize = 10_000;
 pub const LONGEST_ELEMENT: usize = 200;
 /// Most elements of a list.
 pub const MOST_ELEMENTS: usize = 200;
+const INVALID: Unfit = Unfit("Invalid request body.");
 
 /// The fields of an item that its owner writes. A field that is absent or null is cleared.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -49,7 +50,6 @@ pub struct ItemFields {
     #[schema(max_items = 200)]
     care_info: Option<Vec<String>>,
     /// `New`, `Excellent`, `Good` or `Fair`, in any case.
-    #[serde(default, deserialize_with = "condition_in_any_case")]
     #[schema(schema_with = condition_schema)]
     condition: Option<String>,
     #[serde(default, deserialize_with = "object")]
@@ -134,12 +134,6 @@ fn price_schema() -> RefOr<Schema> {
     ] }))
 }
 
-/// Reads the name of a condition, in any case.
-fn condition_in_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    condition(&name).map(|known| Some(known.to_owned())).ok_or_else(|| D::Error::custom("not a condition"))
-}
-
 fn condition_schema() -> RefOr<Schema> {
     // JSON schema patterns cannot ignore case.
     let in_any_case = |letter: char| format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase());
@@ -179,6 +173,9 @@ impl ItemFields {
             let code = price.original_currency.take().filter(|code| !code.trim().is_empty());
             price.original_currency = Some(code.unwrap_or_else(|| "USD".to_owned()));
         }
+        if let Some(known) = self.condition.as_deref().and_then(condition) {
+            self.condition = Some(known.to_owned());
+        }
         for colour in self.colours.iter_mut().flatten() {
             colour.name.get_or_insert_default();
             colour.hex.get_or_insert_default();
@@ -200,10 +197,11 @@ impl ItemFields {
 /// another service may have written it, and clients send back what they read.
 ///
 /// # Errors
-/// When a text or list is too long, or a length is not whole.
+/// When a text or list is too long, a length is not whole, or the condition is unknown.
 pub fn check(fields: &Map<String, Value>, stored: &Map<String, Value>) -> Result<(), Unfit> {
+    let read = &as_read(stored);
     for (name, value) in fields {
-        let known = stored.get(name);
+        let known = read.get(name);
         let text = match name.as_str() {
             "notes" => LONGEST_NOTES,
             "brand" | "category" | "purchaseDate" => LONGEST_TEXT,
@@ -224,9 +222,23 @@ pub fn check(fields: &Map<String, Value>, stored: &Map<String, Value>) -> Result
     let is_whole = |length: f64| length.fract() == 0.0 && length.abs() <= f64::from(i32::MAX);
     for name in ["waist", "inseam"] {
         let given = length(fields, name);
-        if given.is_some_and(|given| !is_whole(given)) && given != length(stored, name) {
-            return Err(Unfit("Invalid request body."));
+        if given.is_some_and(|given| !is_whole(given)) && given != length(read, name) {
+            return Err(INVALID);
         }
     }
+    let given = fields.get("condition").filter(|given| *given != read.get("condition").unwrap_or(&Value::Null));
+    if given.and_then(Value::as_str).is_some_and(|name| condition(name).is_none()) {
+        return Err(INVALID);
+    }
     Ok(())
+}
+
+/// Returns the fields of a stored item as clients read them, since those of another shape are shown in the usual one.
+fn as_read(stored: &Map<String, Value>) -> Map<String, Value> {
+    let item = serde_json::from_value::<WardrobeItem>(Value::Object(stored.clone()));
+    match item.and_then(serde_json::to_value) {
+        Ok(Value::Object(fields)) => fields,
+        // A new item, or one that cannot be read.
+        Ok(_) | Err(_) => Map::new(),
+    }
 }

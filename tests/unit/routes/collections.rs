@@ -313,6 +313,24 @@ async fn a_deleted_item_leaves_the_collections_of_its_owner() {
     assert_eq!(held(&ada).await[0].1, json!([]));
 }
 
+#[tokio::test]
+async fn what_another_service_wrote_can_be_saved_again() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let long = json!({
+        "id": "8d9f3c53-5b0f-4b62-9d3a-0c8f2f6f7a11", "ownerId": "ada", "name": "n".repeat(300),
+        "description": "d".repeat(3000), "isPublic": false, "clothingItemIds": [],
+    });
+    app.save(Container::Collections, "ada", long.clone()).await;
+    let mut read = ada.get(&path(&long)).await.json();
+    read["isPublic"] = json!(true);
+    assert_eq!(ada.put(&path(&long), read.clone()).await.code(), 204);
+    assert_eq!(ada.get(&path(&long)).await.json(), read);
+    for (field, value) in [("name", "m".repeat(300)), ("description", "e".repeat(3000))] {
+        assert_eq!(ada.put(&path(&long), json!({field: value})).await.code(), 400, "{field}");
+    }
+}
+
 // --- The index ------------------------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -275,8 +275,10 @@ async fn what_was_read_can_be_saved() {
     let mut coat = foreign_item();
     coat["notes"] = json!("y".repeat(12_000));
     coat["tags"] = json!(vec![long.as_str(); 230]);
-    coat["careInfo"] = json!([long]);
-    coat["colours"] = json!([{"name": long, "hex": "#000080"}]);
+    coat["careInfo"] = json!([long, 7]);
+    // Another service may use other words, and its own fields.
+    coat["condition"] = json!("Well loved");
+    coat["colours"] = json!([{"name": long, "hex": "#000080"}, {"name": long, "pantone": "19-3920"}]);
     coat["price"]["purchaseDate"] = json!(long);
     coat["size"] = json!({"waist": 32.5, "letter": long});
     app.save(Container::Wardrobe, "ada", coat).await;
@@ -290,6 +292,8 @@ async fn what_was_read_can_be_saved() {
         ("tags", json!(vec![long.as_str(); 231])),
         ("careInfo", json!(["z".repeat(300)])),
         ("colours", json!([{"name": "z".repeat(300), "hex": "#000080"}])),
+        ("condition", json!("Worn")),
+        ("condition", json!("well loved")),
         ("size", json!({"waist": 33.5})),
         ("size", json!({"waist": 32, "inseam": 3e9})),
     ] {
