@@ -64,7 +64,7 @@ pub struct MoodChunk {
     pub id: String,
     /// Partition; always `system`.
     pub user_id: String,
-    /// The run that found the articles. Moods first seen in the same run are merged more readily.
+    /// The run that reads the articles. Moods first seen in the same run are merged more readily.
     pub run: String,
     /// The articles; removed when the chunk is done.
     pub snippets: Vec<Snippet>,
@@ -108,4 +108,13 @@ pub struct ChunkReport {
     pub grown: usize,
     /// Moods whose articles were all known.
     pub unchanged: usize,
+}
+
+impl ChunkReport {
+    /// The report for another run with the same articles, which changes nothing: all of them are known.
+    #[must_use]
+    pub fn for_another_run(self) -> Self {
+        let Self { snippets, created, grown, unchanged } = self;
+        Self { snippets, created: 0, grown: 0, unchanged: created + grown + unchanged }
+    }
 }

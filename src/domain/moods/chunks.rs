@@ -53,14 +53,14 @@ enum Saved {
 
 impl Moods {
     /// Extracts moods from these articles with the model, and saves them. Repeating it continues where it was
-    /// interrupted; once done, it returns the same report and changes nothing. New moods of one `run` are merged more
-    /// readily with each other.
+    /// interrupted; once done, it returns the same report and changes nothing. Another run with the same articles is told
+    /// that all of them are known. New moods of one `run` are merged more readily with each other.
     ///
     /// # Errors
     /// When the model or store failed, or another worker holds the chunk: see [`Error`].
     pub async fn process_chunk(&self, run: &str, snippets: &[Snippet]) -> Result<ChunkReport, Error> {
         let id = self.save_chunk(run, snippets).await?;
-        self.work(&id).await
+        self.work_for(&id, Some(run)).await
     }
 
     /// Saves a chunk, unless it exists, and returns its id, which depends only on its articles.
@@ -88,13 +88,26 @@ impl Moods {
     /// # Errors
     /// Like [`Moods::process_chunk`], and [`Error::Gone`] if the chunk does not exist.
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
+        self.work_for(id, None).await
+    }
+
+    /// Processes the rest of a chunk for a run, by default the one that saved it.
+    async fn work_for(&self, id: &str, run: Option<&str>) -> Result<ChunkReport, Error> {
         let leases = self.base().data.leases(&self.base().clock, MoodChunk::LONGEST);
         let claimed =
             leases.claim(Store::chunk_key(id), |found: Option<MoodChunk>, standing| match (found, standing) {
                 (None, _) => Decision::Leave(Err(Error::Gone)),
-                (Some(MoodChunk { report: Some(report), .. }), _) => Decision::Leave(Ok(report)),
+                (Some(MoodChunk { report: Some(report), run: reader, .. }), _) => {
+                    let is_ours = run.is_none_or(|run| run == reader);
+                    Decision::Leave(Ok(if is_ours { report } else { report.for_another_run() }))
+                }
                 (Some(_), Standing::Held(_)) => Decision::Leave(Err(Error::HeldElsewhere)),
-                (Some(chunk), Standing::Free) => Decision::Take(chunk),
+                (Some(mut chunk), Standing::Free) => {
+                    if let Some(run) = run {
+                        run.clone_into(&mut chunk.run);
+                    }
+                    Decision::Take(chunk)
+                }
             });
         let held = match claimed.await? {
             Claimed::Ours(held) => held,

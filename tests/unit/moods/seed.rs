@@ -1,5 +1,9 @@
 //! Seeding: from sitemaps to stored moods.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pluckit::model::mood_intake::ChunkReport;
 use serde_json::{Value, json};
 
 use super::sitemaps::gzip;
@@ -104,8 +108,31 @@ async fn a_seed_reads_the_past_once() {
     assert_eq!(moods[0]["sources"].as_array().unwrap().len(), 20);
     assert_eq!(moods[0]["sources"][0]["title"], "The Barn Jacket, Explained");
     let asked = scene.model.count();
-    assert_eq!(scene.seed(json!({"monthsBack": "3"})).await.0, 200);
+    scene.app.clock.advance(Duration::from_secs(1));
+    // The second one changes nothing, and does not count again what the first one did.
+    assert_eq!(scene.seed(json!({"monthsBack": "3"})).await, (200, json!({"seeded": 0, "snippets_processed": 42})));
     assert_eq!((stored(&scene.app).await, scene.model.count()), (moods, asked));
+}
+
+/// A job that is repeated after a crash tells what it did before. Another one does not tell that again.
+#[tokio::test]
+async fn moods_are_counted_by_the_run_that_read_the_articles() {
+    let scene = Scene::new().await;
+    let is_first = AtomicBool::new(true);
+    scene.model.when(asks_for_moods, move |received| {
+        let fails = is_first.swap(false, Ordering::SeqCst);
+        if fails { say(&["No."]).into() } else { answer(&[mood("Classic", "Coat Season", 1..=shown(received))]) }
+    });
+    let moods = &scene.app.state.moods;
+    let snippets = moods.collect(3).await.unwrap().snippets;
+    let read = async |run| moods.process_chunk(run, &snippets[..25]).await;
+    assert!(read("first").await.is_err());
+    let report = ChunkReport { snippets: 25, created: 1, grown: 0, unchanged: 0 };
+    for _ in 0..2 {
+        assert_eq!(read("second").await.unwrap(), report);
+    }
+    let known = ChunkReport { created: 0, unchanged: 1, ..report };
+    assert_eq!((read("first").await.unwrap(), read("third").await.unwrap()), (known, known));
 }
 
 #[tokio::test]

@@ -375,6 +375,33 @@ async fn a_time_without_articles_is_no_failure() {
 }
 
 #[tokio::test]
+async fn a_second_job_with_the_same_articles_counts_nothing_again() {
+    let web = internet().await;
+    let app = builder(&web).start();
+    let root = app.user("root").await;
+    let moods = async || -> Vec<Value> {
+        let page = app.state.data.store.query(&Query::all(Container::Moods).limit(1000)).await.unwrap();
+        page.documents.iter().map(|stored| stored.parse().unwrap()).collect()
+    };
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let path = post(&root, "/api/moods/seed", json!({"months_back": 2})).await;
+        app.work_all().await;
+        app.clock.advance(Duration::from_secs(60));
+        told.push((
+            root.get(&path).await.json()["result"].clone(),
+            content(&root, &path, "index.md").await,
+            moods().await,
+        ));
+    }
+    let [(first, _, before), (second, report, after)] = &told[..] else { panic!("two jobs") };
+    assert!(first["seeded"].as_u64().unwrap() > 0, "{first}");
+    assert_eq!((second, before), (&json!({"seeded": 0, "snippets_processed": 60}), after));
+    assert_eq!((count(report, "new moods"), count(report, "moods with new articles")), (0, 0), "{report}");
+    assert!(count(report, "moods whose articles were known") > 0 && !report.contains("/api/moods/"), "{report}");
+}
+
+#[tokio::test]
 async fn a_new_article_is_added_to_moods_and_known_ones_are_not_counted_again() {
     let web = internet().await;
     let app = builder(&web).start();
