@@ -63,7 +63,11 @@ fn show(out: &mut impl Write, manifest: &Manifest, changes: Option<BlobChanges>)
         Some(bytes) => format!("{} KiB", bytes.div_ceil(1024)),
         None => "not included".to_owned(),
     };
-    let changes = changes.map(|BlobChanges { copied, removed }| format!(" ({copied} copied, {removed} removed)"));
+    let changes = changes.map(|BlobChanges { copied, repaired, removed }| {
+        let damaged =
+            if repaired > 0 { format!("; {repaired} in the backup damaged, copied again") } else { String::new() };
+        format!(" ({copied} copied, {removed} removed{damaged})")
+    });
     let blobs = manifest.blobs.map(|count| format!("{count}{}", changes.unwrap_or_default()));
     writeln!(out, "  documents  {}", size(manifest.document_bytes))?;
     writeln!(out, "  queue      {}", size(manifest.queue_bytes))?;

@@ -279,6 +279,49 @@ fn a_backup_without_all_its_blobs_is_not_restored() {
     assert_eq!(fs::read(elsewhere.join("blobs").join(&name)).unwrap(), b"changed");
 }
 
+/// Of a decaying disk, neither size nor time of a file tell.
+#[test]
+fn a_damaged_blob_of_an_earlier_backup_is_copied_again() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes"]);
+    succeed(run, &["backup", "to"]);
+    let blobs = run.join("to/blobs");
+    let whole = files(&blobs);
+    let name = whole.keys().find(|name| name.ends_with(".webp")).unwrap();
+    let (blob, content) = (blobs.join(name), &whole[name]);
+    let damage = || {
+        let modified = fs::metadata(&blob).unwrap().modified().unwrap();
+        let mut damaged = content.clone();
+        damaged[content.len() / 2] ^= 1;
+        fs::write(&blob, damaged).unwrap();
+        fs::File::options().write(true).open(&blob).unwrap().set_modified(modified).unwrap();
+    };
+    // With the list of the earlier backup, and without.
+    for list in [true, false] {
+        damage();
+        if !list {
+            let list = files(&run.join("to")).into_keys().find(|name| name.ends_with(".jsonl")).unwrap();
+            fs::write(run.join("to").join(list), "damaged").unwrap();
+        }
+        let told = succeed(run, &["backup", "to"]);
+        assert!(told.contains("(1 copied, 0 removed; 1 in the backup damaged, copied again)"), "{told}");
+        assert!(files(&blobs) == whole, "all blobs are as they were");
+    }
+    let told = succeed(run, &["backup", "to"]);
+    assert!(told.contains("(0 copied, 0 removed)"), "{told}");
+    succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
+    assert!(files(&run.join("elsewhere/blobs")) == whole);
+
+    // Damage of the service's own file is not carried over what is whole.
+    let own = run.join("data/blobs").join(name);
+    let modified = fs::metadata(&own).unwrap().modified().unwrap();
+    fs::write(&own, vec![0; content.len()]).unwrap();
+    fs::File::options().write(true).open(&own).unwrap().set_modified(modified).unwrap();
+    assert!(succeed(run, &["backup", "to"]).contains("(0 copied, 0 removed)"));
+    assert!(files(&blobs) == whole);
+}
+
 #[test]
 fn a_restore_that_was_cut_off_is_no_store() {
     let place = TempDir::new().unwrap();

@@ -35,6 +35,8 @@ impl State {
 struct Mirrored {
     state: State,
     is_copied: bool,
+    /// Whether the target had it, but damaged.
+    is_repaired: bool,
     /// The copy that will replace different content.
     replacement: Option<PathBuf>,
 }
@@ -62,12 +64,17 @@ impl<'a> Mirror<'a> {
         &self.blobs
     }
 
-    /// Returns the number of new blobs.
+    /// Returns the number of copied blobs.
     pub fn copied(&self) -> u64 {
         self.mirrored.values().filter(|blob| blob.is_copied).count() as u64
     }
 
-    /// Copies all new blobs. Blobs with changed content take effect with [`Self::replace`].
+    /// Returns the number of blobs that were copied because the target's were damaged.
+    pub fn repaired(&self) -> u64 {
+        self.mirrored.values().filter(|blob| blob.is_repaired).count() as u64
+    }
+
+    /// Copies all blobs that the target lacks or has damaged. Blobs with changed content take effect with [`Self::replace`].
     pub fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
         self.enter(from, "").with_context(|| format!("{} cannot be copied", from.display()))
     }
@@ -93,21 +100,27 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
-    /// Copies a blob, unless the target has it or it was deleted meanwhile.
+    /// Copies a blob, unless the target has it undamaged or it was deleted meanwhile.
     fn bring(&mut self, from: &Path, path: &str, state: State) -> io::Result<()> {
         if self.mirrored.get(path).is_some_and(|known| known.state == state) {
             return Ok(());
         }
         let to = self.to.join(path);
         let existing = found(fs::symlink_metadata(&to))?;
-        if existing.as_ref().is_some_and(|known| State::of(known) == state) {
+        let is_same = existing.as_ref().is_some_and(|known| State::of(known) == state);
+        if is_same {
             let known = self.earlier.get(path).filter(|blob| blob.bytes == state.bytes);
-            let sha256 = match known {
-                Some(blob) => blob.sha256.clone(),
-                None => hash_file(&to)?,
+            let expected = match known {
+                Some(blob) => Some(blob.sha256.clone()),
+                None => found(hash_file(from))?,
             };
-            self.note(path, sha256, Mirrored { state, is_copied: false, replacement: None });
-            return Ok(());
+            let Some(expected) = expected else { return Ok(()) };
+            // A file that cannot be read is damaged, too.
+            if hash_file(&to).is_ok_and(|sha256| sha256 == expected) {
+                let mirrored = Mirrored { state, is_copied: false, is_repaired: false, replacement: None };
+                self.note(path, expected, mirrored);
+                return Ok(());
+            }
         }
         let staged = self.writing.join(format!("blob-{}", self.staged));
         self.staged += 1;
@@ -121,7 +134,7 @@ impl<'a> Mirror<'a> {
             fs::rename(&staged, &to)?;
             None
         };
-        self.note(path, sha256, Mirrored { state, is_copied: true, replacement });
+        self.note(path, sha256, Mirrored { state, is_copied: true, is_repaired: is_same, replacement });
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 //! its document is useless, but the sweeper finds a document without its message. Blobs are copied before and after
 //! both, so that every blob a document refers to is included, even if it is deleted meanwhile.
 //!
-//! A repeated backup to the same directory copies only new blobs, and replaces each file atomically. Nothing is written
-//! to a directory that is neither empty nor an earlier backup.
+//! A repeated backup to the same directory checks the blobs that it has by their SHA-256, copies only new and damaged
+//! ones, and replaces each file atomically. Nothing is written to a directory that is neither empty nor an earlier backup.
 //!
 //! A restore copies everything to a temporary directory, checks it there, then moves it into place, the documents last.
 
@@ -63,6 +63,8 @@ pub struct Manifest {
 pub struct BlobChanges {
     /// Copied blobs.
     pub copied: u64,
+    /// Those of them that the backup had, but damaged.
+    pub repaired: u64,
     /// Blobs in the backup that the service no longer has.
     pub removed: u64,
 }
@@ -117,7 +119,7 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
     let blobs = parts.blobs.as_deref().filter(|blobs| blobs.exists());
     let known = earlier.and_then(|manifest| manifest.blob_list).map(|sha256| list::read(to, &sha256));
     let target = to.join(BLOB_DIRECTORY);
-    // If the list is damaged, all blobs are read again.
+    // If the list is damaged, blobs are compared with the service's.
     let mut mirror = Mirror::new(&target, &writing, known.and_then(Result::ok).unwrap_or_default());
     if let Some(blobs) = blobs {
         mirror.copy(blobs)?;
@@ -149,7 +151,7 @@ pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Ma
         fs::rename(writing.join(name), to.join(name))?;
     }
     sync_directory(to)?;
-    let changes = BlobChanges { copied: mirror.copied(), removed: mirror.prune()? };
+    let changes = BlobChanges { copied: mirror.copied(), repaired: mirror.repaired(), removed: mirror.prune()? };
     list::remove_others(to, list.as_deref())?;
     fs::remove_dir_all(&writing)?;
     Ok((manifest, changes))
