@@ -5,6 +5,8 @@ const OWN = "pluckit_";
 const KEY = `${OWN}token`;
 const REASON = `${OWN}reason`;
 const SIGNED_OUT = "You are signed out.";
+/** Longest time that signing out waits for the service, in milliseconds. */
+const SIGN_OUT_LIMIT = 3000;
 /** Longest delay that `patiently` accepts, in seconds. */
 const PATIENCE = 120;
 let paths = {};
@@ -44,10 +46,25 @@ export function leave(reason) {
   location.reload();
 }
 
-/** Signs out, here and in other tabs with the same token, such as a duplicate of this one. */
-export function signOut() {
+/**
+ * Signs out, here and in other tabs with the same token, such as a duplicate of this one. Also ends the user's sessions, so that
+ * no copy of their refresh tokens works any more; without the service, the sign-in ends in this browser alone.
+ */
+export async function signOut() {
   signedOut.postMessage(token.get());
-  leave(SIGNED_OUT);
+  document.body.hidden = true;
+  const isDone = await endSessions(token.get()).catch(() => false);
+  leave(isDone ? SIGNED_OUT : `${SIGNED_OUT} The service could not be asked to end your other sessions.`);
+}
+
+/** Ends the sessions of the user whom a session's access token names; tokens of other kinds have none. Returns whether that is done. */
+async function endSessions(bearer) {
+  const [, named] = bearer.match(/^at-([\w-]+)\./) ?? [];
+  if (!named) return true;
+  const bytes = Uint8Array.from(atob(named.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+  const headers = { Authorization: `Bearer ${bearer}`, "Content-Type": "application/json" };
+  const body = JSON.stringify({ user_id: new TextDecoder().decode(bytes) });
+  return (await fetch("/api/auth/revoke", { method: "POST", headers, body, signal: AbortSignal.timeout(SIGN_OUT_LIMIT) })).ok;
 }
 
 signedOut.addEventListener("message", ({ data }) => data && data === user && leave(SIGNED_OUT));

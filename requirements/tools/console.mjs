@@ -439,6 +439,29 @@ const journeys = {
       expect((await keys(page)) === "[]", `after the end of a sign-in the tab keeps ${await keys(page)}`);
     }, answers);
   },
+  async "sign out of a session, with and without the service"(page) {
+    const asked = [];
+    let isDown = false;
+    const revoke = (route) => {
+      asked.push([route.request().headers().authorization, route.request().postDataJSON()]);
+      return isDown ? route.abort("connectionrefused") : route.fulfill({ json: { revoked: true } });
+    };
+    const signOut = (page, token, text) => aside(page, async (page) => {
+      await page.evaluate((token) => sessionStorage.setItem("pluckit_token", token), token);
+      await page.reload();
+      await page.locator("nav a").first().waitFor();
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByText(text, { exact: true }).waitFor();
+      expect((await page.evaluate(() => sessionStorage.length)) === 0, "the tab keeps the token");
+    }, { "**/api/auth/revoke": revoke });
+    await signOut(page, "at-YWTDpA.secret", "You are signed out.");
+    expect(JSON.stringify(asked) === JSON.stringify([["Bearer at-YWTDpA.secret", { user_id: "ad\u00e4" }]]), `asked: ${JSON.stringify(asked)}`);
+    isDown = true;
+    await signOut(page, "at-YWTDpA.secret", "You are signed out. The service could not be asked to end your other sessions.");
+    // Tokens of Google and of programs have no session.
+    await signOut(page, "pat-YWTDpA.secret", "You are signed out.");
+    expect(asked.length === 2, `asked: ${JSON.stringify(asked)}`);
+  },
   async "find what another tab changed, in a piece, the profile and the memory"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
     const stored = (page, path) => page.evaluate(async (path) => (await fetch(path)).json(), path);
