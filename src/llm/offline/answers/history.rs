@@ -84,7 +84,13 @@ pub fn ranking(turn: &Turn<'_>, ask: Ask) -> Answer {
         let second = items.get(1).map(|item| turn.say("second", &[("name", &name(item)), ("note", &note(item))]));
         return Ok([Some(told), second].into_iter().flatten().collect::<Vec<_>>().join(" ") + &unrated);
     }
-    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), several) + &limits_label(turn);
+    let kind = match turn.asked.about() {
+        Some(named) => several(named),
+        None if turn.asked.pointed_at.is_empty() => "pieces".to_owned(),
+        // "Your most worn of these".
+        None => "of these".to_owned(),
+    };
+    let kind = kind + &limits_label(turn);
     let all = if ask == "never" { totals.items.max(items.len() as u64) } else { items.len() as u64 };
     let number = capitalised(&spelled(all));
     let one = if ask == "never" && all == 1 { " one" } else { "" };
@@ -263,6 +269,7 @@ pub fn worn(turn: &Turn<'_>) -> Answer {
     let most = if is_last_time { 2 } else { 7 };
     let sentence = if is_last_time { "wore last" } else { "wore" };
     let more = history.wears.len().saturating_sub(most);
-    let more = if more > 0 && !is_last_time { format!("\nAnd {more} more days.") } else { String::new() };
+    let days = if more == 1 { "day" } else { "days" };
+    let more = if more > 0 && !is_last_time { format!("\nAnd {more} more {days}.") } else { String::new() };
     Ok(turn.say_list(sentence, &[("what_for", &what_for), ("label", &capitalised(label))], lines.take(most)) + &more)
 }

@@ -13,7 +13,7 @@ mod wording;
 
 use self::history::{about_piece, colour_worn, ranking, worn};
 use self::memory::{forget, recall, remember};
-use self::money::spent;
+use self::money::{saved, spent};
 use self::outfits::{outfit, packing};
 use self::outside::{gaps, profile, shop, trends};
 use self::pairs::{opinion, pair};
@@ -100,6 +100,7 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "worn" => worn(turn),
         "colourworn" => colour_worn(turn),
         "spent" => spent(turn),
+        "saved" => saved(turn),
         "weather" => weather(turn),
         "care" => pieces::care(turn),
         "dislike" | "like" | "fact" | "remember" => remember(turn, ask),

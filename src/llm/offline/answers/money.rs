@@ -39,6 +39,11 @@ pub fn spent(turn: &Turn<'_>) -> Answer {
     Ok(text)
 }
 
+/// Answers how much the user saved: nobody knows, but what they spent is on record.
+pub fn saved(turn: &Turn<'_>) -> Answer {
+    Ok(format!("{}\n{}", turn.say("saved", &[]), spent(turn)?))
+}
+
 /// Says which prices are not in a sum: those that are not known, and those without an exchange rate.
 pub fn unpriced(turn: &Turn<'_>, spent: &Spent) -> Option<String> {
     let without_rate: u64 = spent.without_rate.values().sum();

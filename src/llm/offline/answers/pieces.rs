@@ -197,7 +197,8 @@ fn counted_kinds(kinds: &[(String, f64)], total: u64) -> Vec<String> {
         // Counts are whole numbers.
         let count = *count as u64;
         rest = rest.saturating_sub(count);
-        let noun = if name == "bottoms" { name.clone() } else { collective(&named(name), count) };
+        let is_plain = name == "bottoms" && count != 1;
+        let noun = if is_plain { name.clone() } else { collective(&named(name), count) };
         told.push(format!("{count} {noun}"));
     }
     if rest > 0 && !told.is_empty() {
@@ -232,10 +233,14 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
     let Some(most) = items.iter().map(degree).max() else { return Ok(turn.say("nothing to wear", &[])) };
     let best: Vec<CompactItem> = items.into_iter().filter(|item| degree(item) == most).collect();
     let word = if ask == "plainest" { "most casual" } else { ask };
-    let kind = turn.asked.about().map_or_else(|| "pieces".to_owned(), several);
+    let which = match turn.asked.about() {
+        Some(named) => format!("your {}", several(named)),
+        None if turn.asked.pointed_at.is_empty() => "your pieces".to_owned(),
+        None => "these".to_owned(),
+    };
     Ok(match &best[..] {
-        [one] => turn.say("most", &[("word", &word), ("kind", &kind), ("name", &name(one))]),
-        best => turn.say_list("most of several", &[("word", &word), ("kind", &kind)], names(best, 5)),
+        [one] => turn.say("most", &[("word", &word), ("which", &which), ("name", &name(one))]),
+        best => turn.say_list("most of several", &[("word", &word), ("which", &which)], names(best, 5)),
     })
 }
 

@@ -191,7 +191,9 @@ pub fn not_owned(turn: &Turn<'_>, named: &Named, close: &[CompactItem]) -> Strin
     let mut answer = turn.say("not owned", &[("no", &no)]);
     if !close.is_empty() {
         let names = names(close, 3);
-        answer = format!("{answer} {}", turn.say("closest", &[("count", &names.len()), ("names", &list(&names))]));
+        // "The closest are your jeans."
+        let closest = if let [one] = &names[..] { one.clone() } else { names.len().to_string() };
+        answer = format!("{answer} {}", turn.say("closest", &[("closest", &closest), ("names", &list(&names))]));
     }
     answer
 }
