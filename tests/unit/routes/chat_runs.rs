@@ -1,6 +1,7 @@
 //! Chat runs: answers that outlive their connection and their process.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -13,6 +14,7 @@ use time::macros::datetime;
 
 use crate::support::caller::Caller;
 use crate::support::events::{EventStream, Parser, Received, Transcript, text};
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{self, Answer, Kind, ModelServer, Step, call, say};
 use crate::support::{TestApp, number_of, refusal, until};
 
@@ -95,6 +97,41 @@ fn values(events: &[Received]) -> Vec<&Value> {
 
 async fn status_of(caller: &Caller, run: &str) -> String {
     caller.get(&format!("{RUNS}/{run}")).await.json()["status"].as_str().unwrap().to_owned()
+}
+
+/// Each piece of the log and each finished step is stored, but the answer of the store is lost, so it is stored again.
+#[tokio::test]
+async fn what_is_stored_twice_is_read_once() {
+    let Cluster { store, model } = Cluster::start().await;
+    let lost: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let seen = lost.clone();
+    let lose = move |call: &Call<'_>| {
+        let Some(document) = call.document else { return Fate::Passes };
+        let what = match (document["firstSeq"].as_u64(), document["steps"].as_array()) {
+            (Some(first), _) => format!("piece {first}"),
+            (None, Some(steps)) => format!("step {}", steps.len()),
+            (None, None) => return Fate::Passes,
+        };
+        if seen.lock().unwrap().insert(what) { Fate::LosesAnswer } else { Fate::Passes }
+    };
+    let cluster = Cluster { store: Intercepted::new(store, Arc::new(lose)), model };
+    let app = cluster.instance();
+    let ada = app.user("ada").await;
+    cluster.model.push(Kind::Stream, call("a", "get_wardrobe_summary", "{}"));
+    cluster.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+    let mut stream = EventStream::ask(&ada, to_stay("Hi")).await;
+    let run = stream.run();
+    let told = stream.rest().await;
+    cluster.until_status(&run, "completed").await;
+    let lost = lost.lock().unwrap().clone();
+    assert!(lost.contains("piece 1") && lost.contains("step 1"), "{lost:?}");
+
+    let replayed = EventStream::follow(&ada, &run, 0).await.rest().await;
+    assert_eq!(values(&replayed), values(&told));
+    assert_eq!(replayed.iter().map(|received| received.id.unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    let results = replayed.iter().filter(|received| received.event["type"] == "tool_result").count();
+    let shown = ada.get(&format!("{RUNS}/{run}")).await.json();
+    assert_eq!((results, shown["tools"].as_array().unwrap().len(), &shown["answer"]), (1, 1, &json!("Wear navy.")));
 }
 
 #[tokio::test]

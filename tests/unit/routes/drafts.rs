@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use crate::blob::fresh_container;
 use crate::store::cosmos_backend::cosmos;
-use crate::support::TestApp;
 use crate::support::caller::{Answer, Caller};
 use crate::support::photos::{self, accept, blobs, drafts, form_type, photo, process, retry, status, upload, uploaded};
+use crate::support::{TestApp, refusal};
 
 const BLUE: [u8; 3] = [20, 40, 160];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -48,6 +48,17 @@ async fn a_file_name_in_any_form_makes_a_part_the_photo() {
         assert_eq!(answer.code(), 202, "{name}: {}", answer.text());
     }
     process(&app).await;
+}
+
+#[tokio::test]
+async fn a_form_over_the_limit_is_refused() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    // A photo of 20 MiB with 64 KiB around it.
+    let note = "x".repeat((20 << 20) + (64 << 10));
+    let answer = upload(&ada, &photo(BLUE), &[("note", &note)]).await;
+    assert_eq!(answer.summary(), (413, refusal("Request body too large.")));
+    assert_eq!(drafts(&ada).await, Vec::<Value>::new());
 }
 
 #[tokio::test]

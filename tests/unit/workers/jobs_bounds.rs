@@ -127,6 +127,32 @@ async fn what_a_step_wrote_is_shown_when_it_is_finished() {
     }
 }
 
+#[tokio::test]
+async fn an_output_that_is_written_twice_has_its_last_content() {
+    let (app, id) = app_with_job(|run: Run| async move {
+        run.step("first", async {
+            run.write_output("a.md", "one").await?;
+            run.write_output("a.md", "two").await
+        })
+        .await?;
+        run.write_output("a.md", "three").await?;
+        run.write_output("b.md", "four").await?;
+        run.write_output("b.md", "five").await?;
+        finished()
+    })
+    .await;
+    app.work_all().await;
+    let ada = app.user("ada").await;
+    let outputs = ada.get(&format!("/api/jobs/{id}/outputs")).await.json();
+    let paths: Vec<_> =
+        outputs["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["index.md", "a.md", "b.md"]);
+    for (path, content) in [("a.md", "three"), ("b.md", "five")] {
+        let raw = ada.clone().header("accept", "text/markdown").get(&format!("/api/jobs/{id}/outputs/{path}")).await;
+        assert_eq!(raw.text(), content, "{path}");
+    }
+}
+
 /// Advances tokio's time at once.
 async fn pass(time: Duration) {
     tokio::time::pause();
