@@ -8,6 +8,7 @@ use super::{Kind, Options, canonical};
 use crate::base::hash::sha256_hex;
 use crate::data::wears::PENDING_EVENTS;
 use crate::model::timestamp::Timestamp;
+use crate::model::wardrobe::CONDITIONS;
 use crate::store::{Container, Key};
 
 /// Hex digits of an id derived from content: 128 bits.
@@ -62,6 +63,7 @@ const AMOUNT: Shape = Shape::Own { kept: &Shape::Number, written: &Shape::Amount
 const DATE: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Moment };
 const HEX: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Hex };
 const CURRENCY: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::Currency };
+const CONDITION: Shape = Shape::Own { kept: &Shape::Text, written: &Shape::OneOf(&CONDITIONS) };
 
 type Field = (&'static str, Shape);
 
@@ -80,7 +82,7 @@ const WARDROBE: &[Field] = &[
     ("estimatedMarketValue", Shape::Price),
     ("purchaseDate", DATE),
     ("careInfo", Shape::List(&Shape::Text)),
-    ("condition", Shape::OneOf(&["New", "Excellent", "Good", "Fair"])),
+    ("condition", CONDITION),
     ("size", Shape::Object(SIZE)),
     ("aestheticTags", Shape::List(&Shape::Text)),
     ("draftStatus", Shape::Any),
