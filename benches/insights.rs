@@ -178,7 +178,7 @@ async fn save(store: &dyn DocumentStore, container: Container, user: &str, docum
     store.batch(container, user, &writes).await.unwrap();
 }
 
-/// About 1.4 kB with five wearings, as real items have.
+/// About 1.4 kB with five wears, as real items have.
 fn item(user: &str, n: usize, at: &impl Fn(usize) -> String) -> Value {
     let wear = |wear: usize| {
         json!({

@@ -21,7 +21,7 @@ use crate::http::layers::openai_errors::{self, ErrorBody};
 const TAGS: [(&str, &str); 19] = [
     ("chat", "Ask the stylist; follow, stop and list its answers; read and set what it remembers."),
     ("wardrobe", "Garments, photo uploads, and wears."),
-    ("profile", "The user's sizes, place and currency."),
+    ("profile", "The user's sizes, tastes, city and currency."),
     ("collections", "Selections of garments, which other users may join."),
     ("stylist", "Outfit recommendations for an occasion."),
     ("insights", "Wardrobe statistics: cost per wear, wears, colours."),
@@ -78,7 +78,7 @@ impl Access {
 
 /// An error.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
+#[expect(dead_code, reason = "used only for the OpenAPI document; error.rs writes the body")]
 struct Error {
     /// Message.
     detail: String,
@@ -88,7 +88,7 @@ struct Error {
 
 /// A body, query or path that does not match its schema.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it; error.rs writes the body")]
+#[expect(dead_code, reason = "used only for the OpenAPI document; error.rs writes the body")]
 struct ValidationError {
     /// All faults found.
     detail: Vec<Fault>,
@@ -162,7 +162,7 @@ pub fn document(wardrobe_api: bool) -> Value {
 }
 
 fn value(document: &utoipa::openapi::OpenApi) -> Value {
-    serde_json::to_value(document).expect("a description is texts and lists")
+    serde_json::to_value(document).expect("the document serializes to JSON")
 }
 
 /// Merges the members of one object into another.
@@ -411,7 +411,7 @@ fn credentials() -> Value {
         "apiToken": {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of `POST /api/auth/tokens`, for programs: `pat-…`. One that may only read changes nothing.",
+            "description": "An API token from `POST /api/auth/tokens`, for programs: `pat-…`. A read-only token cannot change anything.",
         },
         "serviceKey": {
             "type": "apiKey",
@@ -441,13 +441,13 @@ fn headers() -> Value {
         "Replayed": text("`true` if this is the answer to an earlier request with the same `Idempotency-Key`."),
         "ETag": text("Version of the answer, for `If-None-Match`."),
         "RetryAfter": {
-            "description": "Seconds until the next try.",
+            "description": "Seconds to wait before trying again.",
             "required": true,
             "schema": { "type": "integer", "minimum": 0 },
         },
         "RateLimit": text("Remaining quota and seconds until it is full, as `\"name\";r=59;t=1`."),
         "RateLimitPolicy": text("Quota in requests per window in seconds, as `\"name\";q=60;w=60`."),
-        "WwwAuthenticate": { "description": "`Bearer`, and of `/api/mcp` where it is described: `resource_metadata`.", "required": true, "schema": { "type": "string" } },
+        "WwwAuthenticate": { "description": "`Bearer`; for `/api/mcp` with `resource_metadata`, the URL that describes the credentials.", "required": true, "schema": { "type": "string" } },
     })
 }
 

@@ -139,7 +139,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
             false
         }
         _ = again.recv() => {
-            info!("told again to stop: open streams end now");
+            info!("second signal to stop: open streams end now");
             false
         }
     };

@@ -58,12 +58,12 @@ const TRIES: usize = 100;
 #[derive(Clone)]
 pub struct LocalBlobs {
     root: Arc<Path>,
-    /// Device and inode of that directory, which identify it among directories of the same name.
+    /// Device and inode of `root`, which identify it among directories of the same name.
     identity: (u64, u64),
     base: Url,
 }
 
-/// Why nothing is written.
+/// The directory was replaced by another one, so nothing is written.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is another directory than the one that was opened: nothing is written until that one is back", .0.display())]
 struct Replaced(PathBuf);

@@ -217,9 +217,9 @@ impl Span {
 pub struct Blob {
     /// Properties of the blob.
     pub properties: Properties,
-    /// The bytes that come.
+    /// Position of `content` within the blob.
     pub range: Range<u64>,
-    /// The bytes, in pieces.
+    /// The bytes of `range`, in pieces.
     pub content: BoxStream<'static, Result<Bytes>>,
 }
 

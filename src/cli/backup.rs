@@ -17,7 +17,7 @@ use crate::telemetry::Telemetry;
 /// Flags of `backup`.
 #[derive(Args)]
 pub struct BackupArguments {
-    /// Directory of the backup; made if missing, updated if it has an older backup
+    /// Directory of the backup; created if missing, updated if it has an earlier backup
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Data directory [default: ./data] (PLUCKIT_DATA_DIR)

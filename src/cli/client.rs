@@ -144,7 +144,7 @@ impl Service {
                 )
             }
             Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.address()),
-            Err(error) => Err(error.without_url()).context(format!("{} cannot be asked", self.address())),
+            Err(error) => Err(error.without_url()).context(format!("the request to {} failed", self.address())),
         }
     }
 

@@ -40,7 +40,7 @@ struct Health {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let url = match &arguments.url {
         Some(url) => url.clone(),
-        None => Url::parse(&format!("http://127.0.0.1:{}", read_port()?)).context("the port makes no URL")?,
+        None => Url::parse(&format!("http://127.0.0.1:{}", read_port()?)).context("the port is not valid in a URL")?,
     };
     let service = Service::new(url, None)?;
     let limit = Duration::from_secs(arguments.timeout);

@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Overwrite existing files
     #[arg(long)]
     force: bool,
-    /// Who removes the background: auto, plain (rules), network (CUTOUT_MODEL) or none
+    /// How to remove the background: auto, plain (rules), network (CUTOUT_MODEL) or none
     #[arg(long, value_name = "MODE", default_value = CutoutMode::default().name())]
     cutout: CutoutMode,
     /// Least confidence in the network's cut, 0 to 1; below it the picture stays whole

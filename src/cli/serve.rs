@@ -13,6 +13,7 @@ use super::demo;
 use super::output::{self, output};
 use super::{Flags, block_on, documents, settings};
 use crate::app::{self, Backends};
+use crate::base::chain::Chain;
 use crate::config::{self, Config, Environment, Feed, masked_url};
 use crate::http::web_client;
 use crate::llm::Purpose;
@@ -90,7 +91,7 @@ fn check_rates(config: &Config) {
     if let Some(Feed::File(path)) = &config.insights.feed
         && let Err(error) = File::open(path)
     {
-        tracing::warn!(file = %path.display(), %error, "FX_RATES_FILE cannot be read");
+        tracing::warn!(file = %path.display(), error = %Chain(&error), "FX_RATES_FILE cannot be read");
     }
 }
 

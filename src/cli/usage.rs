@@ -22,7 +22,7 @@ use crate::routes::usage::{first_of, of_user, with_payer};
 const PAGE: usize = 500;
 
 const HEADER: [&str; 7] = ["DAY", "USER", "MODEL", "CALLS", "TOKENS IN", "TOKENS OUT", "COST"];
-/// Columns that are left out when nobody asked for them.
+/// Columns that are shown only on request: users with `--all`, costs with `MODEL_PRICES`.
 const USER: usize = 1;
 const COST: usize = 6;
 

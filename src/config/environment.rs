@@ -20,7 +20,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// Reads it. Settings that only a shared service needs make production the default.
+    /// Reads `AZURE_FUNCTIONS_ENVIRONMENT`. Settings that only a shared service needs make production the default.
     pub(super) fn read(
         reader: &mut Reader<'_>,
         under_functions_host: bool,
@@ -76,7 +76,7 @@ pub fn read_platform(reader: &mut Reader<'_>) -> Platform {
 
 /// Refuses development mode anywhere but on a developer's machine, because callers on the machine need no credential
 /// there.
-pub fn refuse_open_door(server: &Server, platform: Platform, allowed: bool) -> Result<(), Error> {
+pub fn refuse_insecure_development(server: &Server, platform: Platform, allowed: bool) -> Result<(), Error> {
     let (reason, remedy) = match platform {
         Platform::Azure(name) => (format!("{name} is set in development, so this is Azure"), ""),
         _ if allowed => return Ok(()),

@@ -38,7 +38,7 @@ pub use self::chat_runs::ChatRuns;
 pub use self::digest::Digest;
 pub use self::documents::{Cosmos, Documents};
 pub use self::environment::Environment;
-use self::environment::{read_platform, refuse_embedded, refuse_open_door};
+use self::environment::{read_platform, refuse_embedded, refuse_insecure_development};
 pub use self::identity::Identity;
 pub use self::insights::{Feed, Insights};
 pub use self::limits::Limits;
@@ -160,7 +160,7 @@ impl Config {
         let platform = read_platform(&mut reader);
         if environment == Environment::Development {
             server.allowed_origins = server.allowed_origins.with_loopback();
-            refuse_open_door(&server, platform, allow_insecure)?;
+            refuse_insecure_development(&server, platform, allow_insecure)?;
         }
         if !allow_embedded && (under_functions_host || environment == Environment::Production) {
             refuse_embedded(&documents, &storage, model.as_ref())?;

@@ -19,7 +19,7 @@ const OWN_PREFIXES: [&str; 13] = [
     "FX_RATES_",
 ];
 
-/// Prefixes among those that belong to other programs.
+/// Prefixes that begin like ours but belong to other programs, such as the tests.
 const OTHERS_PREFIXES: [&str; 1] = ["PLUCKIT_TEST_"];
 
 /// Shortest setting that a misspelt name is compared with; short ones such as `PORT` resemble too many names.

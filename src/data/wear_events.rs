@@ -47,7 +47,7 @@ impl WearEvents {
 
     /// Lists at most `limit` newest wear events from the day `first` to the day `last`, and some just outside.
     pub async fn between(&self, user: &UserId, first: Date, last: Date, limit: usize) -> Result<Vec<WearEvent>> {
-        // Texts are compared, which may have an offset: a day more on both sides has all that is meant.
+        // Times are compared as texts and may have a UTC offset, so include another day on both sides.
         let from = first.saturating_sub(Duration::days(1)).to_string();
         let to = last.saturating_add(Duration::days(2)).to_string();
         let query = Query::partition(Container::WearEvents, user.as_str())
@@ -96,7 +96,7 @@ impl WearEvents {
         to: Option<OffsetDateTime>,
         limit: usize,
     ) -> Result<Vec<WearEvent>> {
-        // Texts are compared, which may have an offset: a day more on both sides has all that is meant.
+        // Times are compared as texts and may have a UTC offset, so include another day on both sides.
         let day = |at: OffsetDateTime, more: Duration| at.date().saturating_add(more).to_string();
         let from_day =
             from.map(|at| Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day(at, -Duration::DAY).into()));

@@ -83,7 +83,7 @@ const YEARS: &[(&str, f64, f64)] =
 /// Oldest wear that counts; a year has each season once.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Fewest wears with a temperature that allow a conclusion.
-const FEWEST_WEARINGS: u32 = 10;
+const FEWEST_WEARS: u32 = 10;
 /// Fewest months in which the extremes seen can be those of the year.
 const FEWEST_MONTHS: usize = 6;
 /// Share of wet wears below which a warm place counts as dry.
@@ -124,13 +124,13 @@ impl Weather {
     fn zone(&self) -> Option<&'static str> {
         let means: Vec<f64> =
             self.months.iter().filter(|(_, count)| *count > 0).map(|(sum, count)| sum / f64::from(*count)).collect();
-        if self.months.iter().map(|(_, count)| count).sum::<u32>() < FEWEST_WEARINGS {
+        if self.months.iter().map(|(_, count)| count).sum::<u32>() < FEWEST_WEARS {
             return None;
         }
         let coldest = means.iter().copied().fold(f64::INFINITY, f64::min);
         let warmest = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mean = means.iter().sum::<f64>() / means.len() as f64;
-        let is_dry = self.described >= FEWEST_WEARINGS && f64::from(self.wet) < DRY_SHARE * f64::from(self.described);
+        let is_dry = self.described >= FEWEST_WEARS && f64::from(self.wet) < DRY_SHARE * f64::from(self.described);
         if means.len() < FEWEST_MONTHS {
             // Part of a year proves an extreme zone only if its temperatures exceed those of every milder zone.
             return Some(match mean {
@@ -155,13 +155,13 @@ impl Weather {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Season {
-    /// The cold one.
+    /// December to February, north of the equator.
     Winter,
-    /// After it.
+    /// March to May.
     Spring,
-    /// The warm one.
+    /// June to August.
     Summer,
-    /// After that.
+    /// September to November.
     Autumn,
 }
 

@@ -109,7 +109,7 @@ const KINDS: [(&str, &str, &str, &[Field]); 7] = [
     (
         "StepResetEvent",
         "step_reset",
-        "A step was broken off, and is done again. Only in streams that can be resumed.",
+        "A step was interrupted and is repeated. Only in streams that can be resumed.",
         &[("fromSeq", "integer", "The events from this one on, up to here, are void.")],
     ),
     (

@@ -22,7 +22,7 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, ma
 /// The header of a conditional GET, for the OpenAPI document, which then adds a 304 to the route.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 pub struct IfNoneMatch {
     /// `ETag`s that the caller has, or `*`.
     #[param(rename = "If-None-Match")]
@@ -32,7 +32,7 @@ pub struct IfNoneMatch {
 /// Header of a conditional PUT, for the OpenAPI document, which then lists 412 for the route.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 pub struct IfMatchHeader {
     /// Versions that the caller may overwrite: a list of tags, or `*`.
     #[param(rename = "If-Match")]

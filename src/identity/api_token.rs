@@ -117,7 +117,7 @@ impl ApiTokenService {
         self.tokens.create_key(&key).await?;
         match self.tokens.add(user, &token, now, MOST_TOKENS).await {
             Ok(true) => {
-                info!(user.id = %user, token.id = %token.id, "API token made");
+                info!(user.id = %user, token.id = %token.id, "API token created");
                 Ok(Some(NewToken { token, secret }))
             }
             refused => {
@@ -156,7 +156,7 @@ impl ApiTokenService {
             self.checked.revoke(&key.token_hash);
         }
         let was_there = self.tokens.remove(user, id).await?;
-        info!(user.id = %user, token.id = %id, "API token ended");
+        info!(user.id = %user, token.id = %id, "API token revoked");
         Ok(was_there)
     }
 
@@ -211,7 +211,7 @@ impl ApiTokenService {
         match self.tokens.edit_key(&key.id, edit).await {
             // Another process recorded the same day.
             Ok(()) | Err(data::Error::Contended) => {}
-            Err(error) => warn!(token.id = %key.id, error = %Chain(&error), "last use of an API token not noted"),
+            Err(error) => warn!(token.id = %key.id, error = %Chain(&error), "last use of an API token not recorded"),
         }
     }
 

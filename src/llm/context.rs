@@ -24,7 +24,7 @@ pub struct CallContext {
 pub struct Meter(Arc<Mutex<RunUsage>>);
 
 impl Meter {
-    /// Goes on from this sum.
+    /// Creates a meter that continues from this sum.
     pub fn starting_at(usage: RunUsage) -> Self {
         Self(Arc::new(Mutex::new(usage)))
     }
@@ -34,7 +34,7 @@ impl Meter {
         self.0.lock().add(usage);
     }
 
-    /// The sum so far.
+    /// Returns the sum so far.
     pub fn total(&self) -> RunUsage {
         self.0.lock().clone()
     }

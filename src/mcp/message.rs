@@ -47,27 +47,27 @@ impl Fault {
         Self { code, message: message.into(), data: None, is_malformed: false }
     }
 
-    /// The text is no JSON.
+    /// Creates the error for a text that is not JSON.
     pub fn unreadable() -> Self {
         Self::new(PARSE_ERROR, "The message is not JSON.").malformed()
     }
 
-    /// The JSON is no message.
+    /// Creates the error for JSON that is not a message.
     pub fn invalid_request(message: &'static str) -> Self {
         Self::new(INVALID_REQUEST, message).malformed()
     }
 
-    /// There is no such method.
+    /// Creates the error for an unknown method.
     pub fn unknown_method() -> Self {
         Self::new(METHOD_NOT_FOUND, "There is no such method.")
     }
 
-    /// A parameter does not fit.
+    /// Creates the error for a missing or invalid parameter.
     pub fn invalid_params(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(INVALID_PARAMS, message)
     }
 
-    /// Something that is needed failed.
+    /// Creates the error for a failed dependency.
     pub fn internal(message: &'static str) -> Self {
         Self::new(INTERNAL_ERROR, message)
     }
@@ -82,7 +82,7 @@ impl Fault {
         Self { data: Some(data), ..self }
     }
 
-    /// Whether there is no such method.
+    /// Whether the method is unknown.
     pub fn is_unknown_method(&self) -> bool {
         self.code == METHOD_NOT_FOUND
     }

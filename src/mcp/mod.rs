@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use self::message::{Fault, Message, Request, answer};
-use self::version::{Era, Headers, VERSIONS, negotiated};
+use self::version::{Generation, Headers, VERSIONS, negotiated};
 use crate::base::chain::Chain;
 use crate::data;
 use crate::model::api_token::{Scope, Scopes};
@@ -40,7 +40,7 @@ pub struct Server {
     refusal: &'static str,
 }
 
-/// What became of a message.
+/// Outcome of a message.
 pub struct Reply {
     /// The answer; `None` for a notification.
     pub answer: Option<Value>,
@@ -83,12 +83,12 @@ impl Server {
 
     /// Answers a raw message. Only HTTP has headers.
     pub async fn answer(&self, text: &[u8], headers: Option<&Headers>) -> Reply {
-        let (id, era, outcome) = match serde_json::from_slice(text).map(Message::read) {
+        let (id, generation, outcome) = match serde_json::from_slice(text).map(Message::read) {
             Ok(Ok(Message::Notification)) => return Reply { answer: None, is_malformed: false, is_unknown: false },
-            Ok(Ok(Message::Request(request))) => match Era::of(&request, headers) {
-                Ok(era) => {
-                    let outcome = self.handle(&request, era).await;
-                    (request.id, Some(era), outcome)
+            Ok(Ok(Message::Request(request))) => match Generation::of(&request, headers) {
+                Ok(generation) => {
+                    let outcome = self.handle(&request, generation).await;
+                    (request.id, Some(generation), outcome)
                 }
                 Err(fault) => (request.id, None, Err(fault)),
             },
@@ -96,30 +96,31 @@ impl Server {
             Err(_) => (Value::Null, None, Err(Fault::unreadable())),
         };
         let is_malformed = outcome.as_ref().is_err_and(|fault| fault.is_malformed);
-        let is_unknown = era == Some(Era::Stateless) && outcome.as_ref().is_err_and(Fault::is_unknown_method);
+        let is_unknown =
+            generation == Some(Generation::Stateless) && outcome.as_ref().is_err_and(Fault::is_unknown_method);
         Reply { answer: Some(answer(id, outcome)), is_malformed, is_unknown }
     }
 
-    async fn handle(&self, request: &Request, era: Era) -> Result<Map<String, Value>, Fault> {
-        let Outcome { result, life_ms } = self.dispatch(request, era).await?;
+    async fn handle(&self, request: &Request, generation: Generation) -> Result<Map<String, Value>, Fault> {
+        let Outcome { result, life_ms } = self.dispatch(request, generation).await?;
         let mut result = object(result);
-        era.complete(&mut result, life_ms);
+        generation.complete(&mut result, life_ms);
         Ok(result)
     }
 
-    async fn dispatch(&self, request: &Request, era: Era) -> Result<Outcome, Fault> {
+    async fn dispatch(&self, request: &Request, generation: Generation) -> Result<Outcome, Fault> {
         let params = &request.params;
-        match (request.method.as_str(), era) {
-            ("initialize", Era::Initialized) => initialize(params),
-            ("ping", Era::Initialized) => Ok(Outcome::once(json!({}))),
-            ("server/discover", Era::Stateless) => Ok(discover()),
+        match (request.method.as_str(), generation) {
+            ("initialize", Generation::Initialized) => initialize(params),
+            ("ping", Generation::Initialized) => Ok(Outcome::once(json!({}))),
+            ("server/discover", Generation::Stateless) => Ok(discover()),
             ("tools/list", _) => Ok(Outcome::kept(json!({ "tools": self.listed_tools() }), LIST_LIFE_MS)),
             ("tools/call", _) => self.call(params).await,
             ("resources/list", _) => self.page_of_resources(params).await,
             ("resources/templates/list", _) => {
                 Ok(Outcome::kept(json!({ "resourceTemplates": resources::templates() }), LIST_LIFE_MS))
             }
-            ("resources/read", _) => self.resource(params, era).await,
+            ("resources/read", _) => self.resource(params, generation).await,
             ("prompts/list", _) => Ok(Outcome::kept(json!({ "prompts": prompts::all() }), LIST_LIFE_MS)),
             ("prompts/get", _) => prompts::get(params),
             _ => Err(Fault::unknown_method()),

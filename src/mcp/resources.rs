@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tracing::{debug, warn};
 
 use super::message::Fault;
-use super::version::Era;
+use super::version::Generation;
 use super::{Outcome, Server, text, unreadable};
 use crate::base::chain::Chain;
 use crate::base::text::cut;
@@ -88,10 +88,10 @@ pub(super) fn templates() -> Value {
 }
 
 /// Creates the error for a missing resource; its code depends on the protocol version.
-fn not_found(era: Era) -> Fault {
-    match era {
-        Era::Initialized => Fault::new(NOT_FOUND, "There is no such resource."),
-        Era::Stateless => Fault::invalid_params("There is no such resource."),
+fn not_found(generation: Generation) -> Fault {
+    match generation {
+        Generation::Initialized => Fault::new(NOT_FOUND, "There is no such resource."),
+        Generation::Stateless => Fault::invalid_params("There is no such resource."),
     }
 }
 
@@ -126,12 +126,12 @@ impl Server {
     }
 
     /// Reads a resource of the user.
-    pub(super) async fn resource(&self, params: &Map<String, Value>, era: Era) -> Result<Outcome, Fault> {
+    pub(super) async fn resource(&self, params: &Map<String, Value>, generation: Generation) -> Result<Outcome, Fault> {
         let uri = text(params, "uri")?;
-        let named = Named::read(uri).ok_or_else(|| not_found(era))?;
+        let named = Named::read(uri).ok_or_else(|| not_found(generation))?;
         let (Named::Item(id) | Named::Picture(id)) = &named;
         let found = self.app.data.wardrobe.find(&self.user, id).await.map_err(|error| unreadable(&error))?;
-        let (item, _) = found.ok_or_else(|| not_found(era))?;
+        let (item, _) = found.ok_or_else(|| not_found(generation))?;
         let contents = match named {
             Named::Item(_) => {
                 let mut told = json!(CompactItem::from(&item));
@@ -141,13 +141,13 @@ impl Server {
                 }
                 json!({ "uri": uri, "mimeType": JSON, "text": told.to_string() })
             }
-            Named::Picture(_) => self.picture(&item, uri, era).await?,
+            Named::Picture(_) => self.picture(&item, uri, generation).await?,
         };
         Ok(Outcome::kept(json!({ "contents": [contents] }), 0))
     }
 
-    async fn picture(&self, item: &WardrobeItem, uri: &str, era: Era) -> Result<Value, Fault> {
-        let address = item.image_url.as_deref().ok_or_else(|| not_found(era))?;
+    async fn picture(&self, item: &WardrobeItem, uri: &str, generation: Generation) -> Result<Value, Fault> {
+        let address = item.image_url.as_deref().ok_or_else(|| not_found(generation))?;
         let read = self.app.pictures.get_of_item(&self.user, &item.id, address, PICTURE_LIMITS).await;
         match read {
             Ok(picture) => {
@@ -159,7 +159,7 @@ impl Server {
             }
             Err(error) => {
                 debug!(item.id = %item.id, error = %Chain(&error), "no picture for an assistant");
-                Err(not_found(era))
+                Err(not_found(generation))
             }
         }
     }

@@ -22,12 +22,12 @@ const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const HEADER_MISMATCH: i64 = -32020;
 const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// How a client speaks.
+/// Generation of the protocol that a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Era {
+pub enum Generation {
     /// It begins with `initialize`.
     Initialized,
-    /// It begins with nothing.
+    /// There is no handshake.
     Stateless,
 }
 
@@ -43,7 +43,7 @@ pub struct Headers {
     pub name: Option<String>,
 }
 
-impl Era {
+impl Generation {
     /// Determines the protocol version of a request and checks its metadata. Only HTTP has headers.
     ///
     /// # Errors
@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn a_request_without_a_version_is_of_the_older_era() {
         for version in ["", "2025-03-26", "2025-11-25"] {
-            let era = Era::of(&request("tools/list", json!({})), Some(&headers(version, "", "")));
-            assert_eq!(era, Ok(Era::Initialized));
+            let generation = Generation::of(&request("tools/list", json!({})), Some(&headers(version, "", "")));
+            assert_eq!(generation, Ok(Generation::Initialized));
         }
-        assert_eq!(Era::of(&request("tools/list", json!({})), None), Ok(Era::Initialized));
-        let code = |request: &Request, headers: Option<&Headers>| Era::of(request, headers).unwrap_err().code;
+        assert_eq!(Generation::of(&request("tools/list", json!({})), None), Ok(Generation::Initialized));
+        let code = |request: &Request, headers: Option<&Headers>| Generation::of(request, headers).unwrap_err().code;
         assert_eq!(code(&request("server/discover", json!({})), None), -32602);
         assert_eq!(code(&request("tools/list", json!({})), Some(&headers(STATELESS, "tools/list", ""))), -32602);
         assert_eq!(code(&request("tools/list", json!({})), Some(&headers("1999-01-01", "", ""))), UNSUPPORTED_VERSION);
         let initialize = request("initialize", json!({ "protocolVersion": "2025-06-18" }));
-        assert_eq!(Era::of(&initialize, Some(&headers("2025-06-18", "", ""))), Ok(Era::Initialized));
+        assert_eq!(Generation::of(&initialize, Some(&headers("2025-06-18", "", ""))), Ok(Generation::Initialized));
         assert_eq!(code(&initialize, Some(&headers("2025-11-25", "", ""))), HEADER_MISMATCH);
     }
 
@@ -179,10 +179,13 @@ mod tests {
     fn headers_repeat_what_the_body_of_the_newer_era_says() {
         let meta = json!({ META_VERSION: STATELESS, META_CAPABILITIES: {} });
         let call = request("tools/call", json!({ "name": "get_weather", "_meta": meta }));
-        assert_eq!(Era::of(&call, None), Ok(Era::Stateless));
-        assert_eq!(Era::of(&call, Some(&headers(STATELESS, "tools/call", "get_weather"))), Ok(Era::Stateless));
+        assert_eq!(Generation::of(&call, None), Ok(Generation::Stateless));
+        assert_eq!(
+            Generation::of(&call, Some(&headers(STATELESS, "tools/call", "get_weather"))),
+            Ok(Generation::Stateless)
+        );
         let encoded = headers(STATELESS, "tools/call", "=?base64?Z2V0X3dlYXRoZXI=?=");
-        assert_eq!(Era::of(&call, Some(&encoded)), Ok(Era::Stateless));
+        assert_eq!(Generation::of(&call, Some(&encoded)), Ok(Generation::Stateless));
         for (version, method, name) in [
             ("", "tools/call", "get_weather"),
             ("2025-11-25", "tools/call", "get_weather"),
@@ -192,7 +195,7 @@ mod tests {
             (STATELESS, "tools/call", "log_wear"),
             (STATELESS, "tools/call", "=?base64?!?="),
         ] {
-            let fault = Era::of(&call, Some(&headers(version, method, name))).unwrap_err();
+            let fault = Generation::of(&call, Some(&headers(version, method, name))).unwrap_err();
             assert!(fault.code == HEADER_MISMATCH && fault.is_malformed, "{version} {method} {name}");
         }
         for (meta, code) in [
@@ -200,7 +203,7 @@ mod tests {
             (json!({ META_VERSION: STATELESS, META_CAPABILITIES: 7 }), -32602),
             (json!({ META_VERSION: "2999-01-01", META_CAPABILITIES: {} }), UNSUPPORTED_VERSION),
         ] {
-            let fault = Era::of(&request("tools/list", json!({ "_meta": meta })), None).unwrap_err();
+            let fault = Generation::of(&request("tools/list", json!({ "_meta": meta })), None).unwrap_err();
             assert!(fault.code == code && fault.is_malformed);
         }
     }

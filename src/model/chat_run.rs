@@ -1,5 +1,5 @@
 //! Chat runs: a turn of the stylist, the log of its events, and what it cost. A run's document has its progress and
-//! everything needed to continue it; its events are stored in chunks, in separate documents. The events of a run are
+//! everything needed to continue it; its events are stored in pieces, in separate documents. The events of a run are
 //! numbered from 1 without gaps. Everything that clients see of a turn, in whatever protocol, is derived from these
 //! events.
 
@@ -221,10 +221,10 @@ pub struct RunRequest {
     pub message: String,
     /// The conversation before, oldest first, as models take it.
     pub recent: Vec<RecentMessage>,
-    /// Messages of the conversation before, as the client sent it.
+    /// Number of messages in the conversation before this turn, as the client sent it.
     #[serde(default)]
     pub said_before: usize,
-    /// The last of them.
+    /// The last message of that conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said_last: Option<RecentMessage>,
     /// Items that the outfit should be built around.

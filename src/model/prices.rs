@@ -17,9 +17,9 @@ const MOST_DIGITS: u32 = 6;
 /// Price of a model per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
-    /// Of requests.
+    /// Price of tokens in requests.
     pub input: Decimal,
-    /// Of answers.
+    /// Price of tokens in answers.
     pub output: Decimal,
 }
 

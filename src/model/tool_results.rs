@@ -63,7 +63,7 @@ pub struct Spent {
 /// An owned item.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CompactItem {
-    /// Names it.
+    /// Item id.
     pub id: ItemId,
     /// Kind of garment.
     #[serde(default)]
@@ -71,7 +71,7 @@ pub struct CompactItem {
     /// Maker.
     #[serde(default)]
     pub brand: Option<String>,
-    /// Names only.
+    /// Names of its colours.
     #[serde(default)]
     pub colours: Vec<String>,
     /// Free and aesthetic tags, each once.
@@ -198,7 +198,7 @@ impl PlannedOutfit {
 pub struct PlannedPiece {
     /// Slot of the piece.
     pub slot: Slot,
-    /// Names it.
+    /// Item id.
     pub id: ItemId,
     /// Display name.
     pub name: String,
@@ -221,14 +221,14 @@ pub struct PackedPieces {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct WearHistory {
-    /// What is missing from the wardrobe.
+    /// Why the list is empty or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// First day, `YYYY-MM-DD`.
     pub from: String,
     /// Last day, `YYYY-MM-DD`.
     pub to: String,
-    /// The newest first.
+    /// Wears, newest first.
     pub wears: Vec<WornTogether>,
 }
 
@@ -256,7 +256,7 @@ pub struct WornTogether {
 /// A worn piece.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct WornItem {
-    /// Names it.
+    /// Item id.
     pub id: ItemId,
     /// Display name.
     pub name: String,

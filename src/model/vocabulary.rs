@@ -1,9 +1,6 @@
-//! The vocabulary of clothing: splitting text into words, and words for categories, conditions, colours and moods.
+//! The vocabulary of clothing: splitting text into words, and words for categories, colours and moods.
 //!
 //! Search, gap analysis and the offline model share these tables.
-
-/// Conditions of items.
-pub const CONDITIONS: [&str; 4] = ["new", "excellent", "good", "fair"];
 
 /// Colour names; `gray` is read as `grey`.
 pub const COLOURS: [&str; 19] = [

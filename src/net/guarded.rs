@@ -24,6 +24,7 @@ use url::{Host, ParseError, SyntaxViolation, Url};
 
 use super::address::is_public;
 use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, authorities, builder_that_trusts, read_at_most};
+use crate::base::chain::Chain;
 
 /// The HTTPS port; other ports must be allowed explicitly.
 const HTTPS_PORT: u16 = 443;
@@ -419,7 +420,7 @@ impl Guard {
             Ok(Ok(found)) => found,
             // The refusal omits the cause, which would reveal our network to the user who provided the URL.
             Ok(Err(error)) => {
-                debug!(%error, "name not resolved");
+                debug!(error = %Chain(&error), "name not resolved");
                 return Err(UrlRefused::Unresolved);
             }
             Err(_) => {

@@ -12,7 +12,7 @@ pub trait QueueMessage: DeserializeOwned {
     /// Checks what deserialization does not.
     ///
     /// # Errors
-    /// Checks the message; the error says what is wrong with it.
+    /// A description of what is wrong with the message.
     fn check(&self) -> Result<(), String>;
 }
 

@@ -82,7 +82,7 @@ impl Read for ChatRequest {
             ("chatId", "Groups answers; only one of a chat is written at a time."),
             (
                 "onDisconnect",
-                "`continue` has the answer go on when the connection breaks; `cancel` (default) stops it.",
+                "`continue`: the answer goes on if the connection breaks; `cancel` (default): it is stopped.",
             ),
         ]);
         request

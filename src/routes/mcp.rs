@@ -40,7 +40,7 @@ pub fn public() -> OpenApiRouter<AppState> {
 
 /// A message of JSON-RPC 2.0: a request or a notification.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it; mcp/message.rs reads the body")]
+#[expect(dead_code, reason = "used only for the OpenAPI document; mcp/message.rs reads the body")]
 struct McpMessage {
     /// `2.0`.
     #[schema(pattern = r"^2\.0$")]
@@ -60,7 +60,7 @@ fn id_schema() -> RefOr<Schema> {
 
 /// The answer to a request: a result or an error.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it; mcp/message.rs writes the body")]
+#[expect(dead_code, reason = "used only for the OpenAPI document; mcp/message.rs writes the body")]
 struct McpAnswer {
     /// `2.0`.
     jsonrpc: Option<String>,

@@ -53,7 +53,7 @@ const PICTURE_ID: &str = concat!(
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const BAD_ID: ApiError = ApiError::BadRequest("item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.");
-const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
+pub(super) const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
 /// Longest name of a cut-out mode, in characters.
 const LONGEST_MODE: usize = 16;
 /// Cache policy of finished pictures, which are never overwritten.
@@ -126,7 +126,7 @@ fn picture_id_schema() -> RefOr<Schema> {
 
 /// A form with a picture.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 struct PictureForm {
     /// Picture file.
     image: PictureFile,

@@ -1,4 +1,4 @@
-//! The HTTP routes: one file per domain, one `router()` per kind of caller.
+//! The HTTP routes: one file per domain, with a function per group of routes (`public`, `user`, `admin` …).
 
 pub mod admin;
 pub mod audit;

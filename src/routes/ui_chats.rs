@@ -93,7 +93,7 @@ async fn find_run(app: &AppState, user: &UserId, id: String, may_be_over: bool) 
 /// What is read of the body; everything else is ignored.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 struct StopChatRequest {
     /// The stream to stop; another one goes on.
     active_stream_id: Option<String>,

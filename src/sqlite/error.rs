@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use rusqlite::ErrorCode;
 
-use super::place::LogAstray;
+use super::place::LogGone;
 use crate::base::deadline::Elapsed;
 
 /// Result of a database operation.
@@ -128,5 +128,5 @@ pub(super) fn is_remembered(cause: &(dyn StdError + Send + Sync + 'static)) -> b
                 | ErrorCode::NotADatabase
                 | ErrorCode::FileLockingProtocolFailed
         )
-    ) || cause.is::<LogAstray>()
+    ) || cause.is::<LogGone>()
 }

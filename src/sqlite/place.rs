@@ -25,7 +25,7 @@ const STEPS: i32 = 10_000;
 
 /// Why an open file takes no more writes.
 #[derive(Debug, thiserror::Error)]
-enum Astray {
+enum FileGone {
     #[error("{} was deleted or moved away: nothing is written until it is back", .0.display())]
     Gone(PathBuf, #[source] io::Error),
     #[error("{} is another file than the one that was opened: nothing is written until that one is back", .0.display())]
@@ -38,7 +38,7 @@ enum Astray {
 /// exists, and reopening creates a new one.
 #[derive(Debug, thiserror::Error)]
 #[error("the database's write-ahead log is gone")]
-pub(super) struct LogAstray;
+pub(super) struct LogGone;
 
 /// Device and inode of a file, which distinguish it from another one of the same name.
 pub(super) type Identity = (u64, u64);
@@ -66,9 +66,9 @@ impl Place {
     pub(super) fn check(&self) -> Result<()> {
         let path = || self.path.clone();
         let astray = match std::fs::metadata(&self.path) {
-            Err(error) => Astray::Gone(path(), error),
-            Ok(found) if identity_of(&found) != self.file => Astray::Replaced(path()),
-            Ok(found) if found.len() == 0 => Astray::Emptied(path()),
+            Err(error) => FileGone::Gone(path(), error),
+            Ok(found) if identity_of(&found) != self.file => FileGone::Replaced(path()),
+            Ok(found) if found.len() == 0 => FileGone::Emptied(path()),
             Ok(_) => return Ok(()),
         };
         Err(Error::Unavailable(astray.into()))

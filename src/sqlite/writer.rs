@@ -7,7 +7,7 @@ use tracing::{error, info};
 
 use super::error::{Error, Result, Stopped, is_remembered};
 use super::group::{Failure, Job, Ran};
-use super::place::{Identity, LogAstray};
+use super::place::{Identity, LogGone};
 use super::readers::Readers;
 use crate::base::chain::Chain;
 
@@ -41,7 +41,7 @@ impl Writer {
         readers.place.check()?;
         match readers.place.log_identity() {
             Ok(found) if found == *log => Ok(()),
-            Ok(_) | Err(_) => Err(Error::Unavailable(LogAstray.into())),
+            Ok(_) | Err(_) => Err(Error::Unavailable(LogGone.into())),
         }
     }
 
@@ -77,7 +77,7 @@ impl Writer {
             && !connection.is_autocommit()
             && let Err(error) = execute(connection, "ROLLBACK")
         {
-            error!(%error, "a failed group of writes could not be rolled back");
+            error!(error = %Chain(&error), "a failed group of writes could not be rolled back");
         }
         let Some((readers, _)) = &self.file else { return };
         let file = readers.place.path.display();

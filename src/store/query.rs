@@ -125,12 +125,12 @@ impl Filter {
         Self::Compare(field, Comparison::NotEqual, value.into())
     }
 
-    /// The field is there.
+    /// Tests whether the field is present, possibly null.
     pub fn is_defined(field: &'static str) -> Self {
         Self::Defined(field)
     }
 
-    /// The field is missing or null.
+    /// Tests whether the field is missing or null.
     pub fn is_absent(field: &'static str) -> Self {
         Self::Absent(field)
     }

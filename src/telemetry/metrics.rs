@@ -46,7 +46,7 @@ impl Metrics {
         let count =
             |name, unit, description| meter.u64_counter(name).with_unit(unit).with_description(description).build();
         Self(Some(Arc::new(Instruments {
-            requests: seconds("http.server.request.duration", "Time to begin to answer.", REQUEST_BOUNDS),
+            requests: seconds("http.server.request.duration", "Time until the answer begins.", REQUEST_BOUNDS),
             functions: seconds(
                 "pluckit.function.duration",
                 "Time for a run of a queue or timer function.",
@@ -71,17 +71,13 @@ impl Metrics {
                 .with_unit("{stream}")
                 .with_description("Chat streams that are open.")
                 .build(),
-            outcomes: count("pluckit.outcomes", "{outcome}", "What came of pieces of work, such as digests."),
+            outcomes: count("pluckit.outcomes", "{outcome}", "Outcomes of work, such as digests."),
             request_units: meter
                 .f64_counter("pluckit.store.request_units")
                 .with_unit("{request_unit}")
                 .with_description("Request units that Cosmos DB charged.")
                 .build(),
-            store_retries: count(
-                "pluckit.store.retries",
-                "{request}",
-                "Requests to Cosmos DB that repeat one which failed.",
-            ),
+            store_retries: count("pluckit.store.retries", "{request}", "Retries of failed requests to Cosmos DB."),
         })))
     }
 

@@ -124,7 +124,7 @@ impl Providers {
             .meter(SCOPE)
             .u64_observable_counter("pluckit.log.dropped_lines")
             .with_unit("{line}")
-            .with_description("Lines of the log that nobody read in time.")
+            .with_description("Log lines dropped because standard output was not read.")
             .with_callback(move |observer| observer.observe(dropped.count(), &[]))
             .build();
     }

@@ -167,7 +167,7 @@ impl Pump {
                 done.cancel();
                 outcome
             };
-            let (outcome, message) = tokio::join!(work, self.hold(message, &done));
+            let (outcome, message) = tokio::join!(work, self.keep_invisible(message, &done));
             log_outcome(&self.app, self.name, &outcome, started);
             self.settle(message, outcome).await;
         }
@@ -197,7 +197,7 @@ impl Pump {
     }
 
     /// Keeps the message invisible until `done`, and returns it with its latest receipt.
-    async fn hold(&self, mut message: Message, done: &CancellationToken) -> Message {
+    async fn keep_invisible(&self, mut message: Message, done: &CancellationToken) -> Message {
         while done.run_until_cancelled(tokio::time::sleep(self.options.visibility / 2)).await.is_some() {
             match self.app.queue.renew(&self.queue, &mut message, self.options.visibility).await {
                 Ok(()) => {}

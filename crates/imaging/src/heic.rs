@@ -122,7 +122,7 @@ struct Parts {
     columns: u32,
     /// Size of each tile, except those cut off by the right and lower edge.
     size: (u32, u32),
-    /// Of all.
+    /// Size of the whole picture.
     whole: (u32, u32),
 }
 

@@ -1,7 +1,7 @@
 //! Pictures: decoding uploads, scaling, cutting out garments, and encoding WebP.
 //!
 //! All of this is blocking work: [`pool`] runs it outside the async threads, and bounds the number of pictures in
-//! memory. [`pipeline`] converts an upload to a WebP. This module is independent of HTTP.
+//! memory. [`pipeline`] converts an upload to a WebP. The crate is independent of HTTP.
 
 mod colour_space;
 pub mod colours;

@@ -29,7 +29,7 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// Makes the tables ready.
+    /// Creates a converter, computing the shared tables if necessary.
     pub fn new() -> Self {
         Self { linear: &LINEAR, root: &ROOT }
     }

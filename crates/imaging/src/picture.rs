@@ -58,7 +58,7 @@ impl Picture {
         &self.bytes
     }
 
-    /// The same, to take away.
+    /// Converts the picture into its bytes, row by row.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

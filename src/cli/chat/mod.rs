@@ -44,7 +44,7 @@ const MOST_REMEMBERED: usize = 50;
 pub struct Arguments {
     /// Message to send; without it, an interactive conversation
     message: Option<String>,
-    /// Go on with the last conversation, and with its answer if that is still being written
+    /// Resume the last conversation, and its answer if it is still being written
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -139,7 +139,7 @@ impl Conversation {
     /// Continues the last conversation: shows its last answer, live if it is still being written.
     async fn resume(&mut self) -> anyhow::Result<()> {
         let mut runs = last_runs(&self.service).await?;
-        let last = runs.pop().context("there is no conversation to go on with")?;
+        let last = runs.pop().context("there is no conversation to resume")?;
         if let Some(chat) = &last.chat_id {
             self.chat = Chat { id: chat.clone() };
         }

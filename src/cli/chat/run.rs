@@ -129,7 +129,7 @@ pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
         serde_json::from_value(page["runs"].take()).context("the service's answer cannot be read")
     };
     let newest = list("pageSize=1".to_owned()).await?;
-    let Some(newest) = newest.first() else { bail!("there is no conversation to go on with") };
+    let Some(newest) = newest.first() else { bail!("there is no conversation to resume") };
     let ids: Vec<String> = match &newest.chat_id {
         Some(chat) => {
             let chat: String = url::form_urlencoded::byte_serialize(chat.as_bytes()).collect();

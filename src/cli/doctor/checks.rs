@@ -135,7 +135,7 @@ fn if_opened<'a, T: ?Sized>(
 }
 
 const FIX_MODEL: &str = "look at the settings of the model server";
-const FIX_CUTOUTS: &str = "look at CUTOUT_MODEL, or fetch the file anew with scripts/fetch-models";
+const FIX_CUTOUTS: &str = "look at CUTOUT_MODEL, or download the file again with scripts/fetch-models";
 
 const fn fix_documents(config: &Config) -> &'static str {
     match config.documents {
@@ -306,7 +306,7 @@ fn container_reports(Inspection { name, findings }: &Inspection) -> Vec<Report> 
             Finding::PartitionKey { found, expected } => (
                 Verdict::Fault,
                 format!("is partitioned by {found}, not {expected}"),
-                "make it anew: a partition key cannot be changed",
+                "recreate it: a partition key cannot be changed",
             ),
             Finding::TimeToLive { found, expected } => (
                 Verdict::Warning,
@@ -344,9 +344,10 @@ async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report> {
     };
     let mut reports = match round_trip.await {
         Ok(true) => Report::good("a message went in and came out"),
-        Ok(false) => {
-            Report::fault("a message went in and did not come out", "look whether somebody else reads pluckit-doctor")
-        }
+        Ok(false) => Report::fault(
+            "a message went in and did not come out",
+            "check whether another program reads the queue pluckit-doctor",
+        ),
         Err(error) => Report::fault(Chain(&error).to_string(), fix),
     };
     let damage = damage(queue.find_damage()).await;
@@ -489,13 +490,13 @@ async fn fetch_keys(http: &reqwest::Client, url: Url) -> Result<(usize, Option<O
 
 async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     match &config.media.service {
-        ServiceCredential::ApiKey(_) => Report::skipped("services show a key"),
+        ServiceCredential::ApiKey(_) => Report::skipped("other services use an API key"),
         ServiceCredential::Unknown => {
-            Report::fault("METADATA_EXTRACT_AUTH_MODE names no way that there is", "set it to api-key or azuread")
+            Report::fault("METADATA_EXTRACT_AUTH_MODE is not a known mode", "set it to api-key or azuread")
         }
         ServiceCredential::Entra { issuer: None, .. } | ServiceCredential::Entra { audience: None, .. } => {
             Report::fault(
-                "azuread wants an issuer and an audience",
+                "METADATA_EXTRACT_AUTH_MODE=azuread needs an issuer and an audience",
                 "set METADATA_EXTRACT_AZURE_AD_ISSUER and METADATA_EXTRACT_AZURE_AD_AUDIENCE",
             )
         }
@@ -504,7 +505,8 @@ async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> 
             let found = async {
                 let answer = http.get(&url).send().await.map_err(|error| Chain(&error.without_url()).to_string())?;
                 let document: Value = answer.json().await.map_err(|error| Chain(&error.without_url()).to_string())?;
-                let keys = document["jwks_uri"].as_str().and_then(|uri| uri.parse().ok()).ok_or("it names no keys")?;
+                let keys =
+                    document["jwks_uri"].as_str().and_then(|uri| uri.parse().ok()).ok_or("it has no jwks_uri")?;
                 fetch_keys(http, keys).await
             };
             match found.await {
@@ -520,11 +522,11 @@ async fn service_tokens(config: &Config, http: &reqwest::Client) -> Vec<Report> 
 
 async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec<Report> {
     let Some(service) = &config.media.segmentation else {
-        return Report::skipped("no service; the built-in removers work");
+        return Report::skipped("no service is set; the built-in removers are used");
     };
     // Any answer shows that the service is reachable; a picture would cause load.
     match http.head(service.endpoint.clone()).send().await {
-        Ok(_) => Report::good("somebody answers"),
+        Ok(_) => Report::good("the segmentation service answers"),
         Err(error) => {
             Report::fault(Chain(&error.without_url()).to_string(), "look at SEGMENTATION_ENDPOINT_URL and its network")
         }
@@ -543,6 +545,6 @@ async fn cutouts(config: &Config, segmenter: &dyn Segmenter) -> Vec<Report> {
     let picture = Picture::new(side, side, Layout::Rgb, grey).expect("it has as many bytes as its size says");
     match segmenter.cut_out(picture, CutoutMode::Network.into()).await {
         Ok(_) => Report::good(format!("rules for plain backgrounds; the network {} works", file.display())),
-        Err(error) => Report::fault(Chain(&error).to_string(), "fetch it anew with scripts/fetch-models"),
+        Err(error) => Report::fault(Chain(&error).to_string(), "download it again with scripts/fetch-models"),
     }
 }

@@ -62,9 +62,9 @@ pub struct Turn {
 /// A turn with all the data it needs.
 pub struct PreparedTurn {
     turn: Turn,
-    /// Messages of the conversation before, as the client sent it.
+    /// Number of messages in the conversation before this turn, as the client sent it.
     said_before: usize,
-    /// The last of them.
+    /// The last message of that conversation.
     said_last: Option<RecentMessage>,
     context: CallContext,
     /// Adds up the usage of the turn's model calls.

@@ -88,13 +88,13 @@ impl<'a> Conversation<'a> {
         if self.output_tokens > 0 { self.output_tokens } else { self.pieces }
     }
 
-    /// Tools that were asked for.
+    /// Returns the number of tool calls that the model requested.
     pub fn tool_calls(&self) -> usize {
         self.tool_calls
     }
 
     /// Runs until the model has answered.
-    pub async fn hold(&mut self, prepared: &PreparedTurn) -> Result<(), Stop> {
+    pub async fn run(&mut self, prepared: &PreparedTurn) -> Result<(), Stop> {
         self.begin(prepared);
         if self.steps.last().is_some_and(|step| step.calls.is_empty()) {
             return Ok(());

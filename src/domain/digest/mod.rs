@@ -396,8 +396,7 @@ pub fn markdown(digest: &Digest) -> String {
     let mut text = format!("# Ideas for your wardrobe\n\n{}\n", facts(digest));
     for (number, suggestion) in (1..).zip(&digest.suggestions) {
         let (item, rationale) = (escape_markdown(&suggestion.item), escape_markdown(&suggestion.rationale));
-        // Writing to a `String` cannot fail.
-        write!(text, "\n## {number}. {item}\n\n{rationale}\n").expect("a String takes all");
+        write!(text, "\n## {number}. {item}\n\n{rationale}\n").expect("writing to a String cannot fail");
     }
     text
 }

@@ -48,7 +48,7 @@ const ID_BYTES: usize = 16;
 /// How long accepting a draft can be repeated, in case the answer was lost.
 const REPEATABLE: Duration = Duration::from_secs(60 * 60);
 
-/// Why something was not done.
+/// Why an operation on a draft failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The documents failed.
@@ -102,7 +102,7 @@ pub enum Retried {
     PhotoGone,
 }
 
-/// What drafts are made with.
+/// Services that [`Drafts`] uses.
 pub struct Parts {
     /// Parts that all services share.
     pub base: Arc<Base>,
@@ -132,20 +132,20 @@ impl Drafts {
         self.0.base.clock.now().into()
     }
 
-    /// Keeps a photo and makes a draft of it, which a worker finishes. A message that cannot be sent is sent by
-    /// [`Drafts::requeue_stale`].
+    /// Stores a photo and creates its draft, which a worker finishes. If the worker's message cannot be sent now,
+    /// [`Drafts::requeue_stale`] sends it later.
     ///
     /// # Errors
-    /// When blobs or documents fail. There may be a draft then all the same.
+    /// When blobs or documents fail. The draft may exist nevertheless.
     pub async fn upload(&self, user: &UserId, upload: Upload) -> Result<DraftItem, Error> {
         self.keep(user, new_id(), upload).await
     }
 
-    /// Keeps a photo like [`Drafts::upload`], once per key: returns the draft, or the item that it has become, if there
-    /// is one.
+    /// Stores a photo like [`Drafts::upload`], once per key: a repeated call returns the draft of the first one, or the
+    /// item that it has become.
     ///
     /// # Errors
-    /// When blobs or documents fail. There may be a draft then all the same.
+    /// When blobs or documents fail. The draft may exist nevertheless.
     pub async fn upload_once(&self, user: &UserId, key: &str, upload: Upload) -> Result<DraftItem, Error> {
         let id = id_of_key(user, key);
         match self.keep(user, id, upload).await {
@@ -156,7 +156,7 @@ impl Drafts {
         }
     }
 
-    /// Finds what [`Drafts::upload_once`] made under a key: a draft, or the item that it has become.
+    /// Finds the draft that [`Drafts::upload_once`] created for a key, or the item that it has become.
     ///
     /// # Errors
     /// When the documents fail.

@@ -43,8 +43,8 @@ impl Drafts {
         }
         let charge = memory.charge(caller);
         charge.take(bytes, &mut PATIENCE.clone()).await.map_err(|refusal| match refusal {
-            NoRoom::Ever => Unread::TooLarge { bytes },
-            NoRoom::InTime => Unread::NoRoom,
+            NoRoom::TooLarge => Unread::TooLarge { bytes },
+            NoRoom::TimedOut => Unread::NoRoom,
         })?;
         Ok((blob.bytes().await.map_err(Unread::Failed)?.into(), charge))
     }

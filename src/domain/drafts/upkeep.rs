@@ -82,7 +82,7 @@ impl Drafts {
             }
         }
         if report != Requeued::default() {
-            info!(?report, "drafts seen to that nobody worked on");
+            info!(?report, "stale drafts queued again or failed");
         }
         Ok(report)
     }
@@ -116,7 +116,7 @@ impl Drafts {
                 Some(_) | None => Edit::Keep(()),
             });
             if let Err(error) = undone.await {
-                warn!(item.id = %waiting.id, error = %Chain(&error), "attempt of a draft not taken back");
+                warn!(item.id = %waiting.id, error = %Chain(&error), "attempt of a draft not undone");
             }
         }
         sent

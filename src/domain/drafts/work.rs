@@ -251,7 +251,7 @@ impl Drafts {
 async fn release(held: &Held<DraftItem>) {
     match held.release().await {
         Ok(()) | Err(lease::Error::Lost) => {}
-        Err(error) => warn!(error = %Chain(&error), "lease of a draft not given back"),
+        Err(error) => warn!(error = %Chain(&error), "lease of a draft not released"),
     }
 }
 

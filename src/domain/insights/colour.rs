@@ -1,12 +1,7 @@
 //! Colours of items for statistics.
 
 use crate::model::numbers::ItemNumbers;
-
-/// All colours, as defined by the product.
-pub const NAMES: [&str; 19] = [
-    "black", "white", "blue", "navy", "red", "green", "yellow", "orange", "pink", "purple", "brown", "beige", "grey",
-    "cream", "olive", "maroon", "teal", "gold", "silver",
-];
+use crate::model::vocabulary::COLOURS;
 
 /// Largest spread of the channels of a colourless hex value, of 255.
 const LARGEST_SPREAD: u8 = 16;
@@ -14,7 +9,7 @@ const LARGEST_SPREAD: u8 = 16;
 const BRIGHTEST_BLACK: u8 = 40;
 const DARKEST_WHITE: u8 = 235;
 
-/// A colour, by its index in [`NAMES`].
+/// A colour, by its index in [`COLOURS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Colour(u8);
 
@@ -26,7 +21,7 @@ impl Colour {
         by_colours.or_else(|| item.tags().find_map(|tag| Self::named_in(tag)))
     }
 
-    /// Returns the index in [`NAMES`].
+    /// Returns the index in [`COLOURS`].
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -38,7 +33,7 @@ impl Colour {
 
     fn named(word: &str) -> Option<Self> {
         let word = if word.eq_ignore_ascii_case("gray") { "grey" } else { word };
-        (0..).zip(NAMES).find(|(_, name)| word.eq_ignore_ascii_case(name)).map(|(index, _)| Self(index))
+        (0..).zip(COLOURS).find(|(_, name)| word.eq_ignore_ascii_case(name)).map(|(index, _)| Self(index))
     }
 
     /// Returns black, white or grey; other colours need a name.
@@ -76,7 +71,7 @@ mod tests {
         document["id"] = json!("a");
         let text = document.to_string();
         let item: ItemNumbers = serde_json::from_str(&text).unwrap();
-        Colour::of(&item).map(|colour| NAMES[colour.index()])
+        Colour::of(&item).map(|colour| COLOURS[colour.index()])
     }
 
     fn of_colours(colours: Value) -> Option<&'static str> {

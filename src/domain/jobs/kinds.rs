@@ -331,8 +331,8 @@ async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Fini
             ("new in the feed", few(new.len())),
             ("known before", few(ingested.duplicates)),
             ("without title, page or picture", few(ingested.unusable)),
-            ("new ones whose picture could not be had", few(ingested.without_hash)),
-            ("new ones that wait for their vector", few(ingested.without_vector)),
+            ("new, but without a picture hash", few(ingested.without_hash)),
+            ("new, but not yet searchable by similarity", few(ingested.without_vector)),
         ],
         troubles: Vec::new(),
         links: new.iter().map(|(text, url)| Link { text: text.clone(), url: url.clone() }).collect(),
@@ -364,10 +364,12 @@ fn scraper_fault(error: scraper::Error) -> Fault {
     match &error {
         scraper::Error::Missing => Fault::Failed("There is no such source.".to_owned()),
         scraper::Error::Fetch { is_temporary: false, .. } => {
-            Fault::Failed("The source did not give what it should, and will not the next time.".to_owned())
+            Fault::Failed("The source did not answer as expected, and trying again would not help.".to_owned())
         }
         scraper::Error::Fetch { .. } => Fault::retry("The source could not be fetched.", error),
-        scraper::Error::Leased | scraper::Error::LeaseLost => Fault::retry("Somebody else scrapes the source.", error),
+        scraper::Error::Leased | scraper::Error::LeaseLost => {
+            Fault::retry("Another worker is scraping the source.", error)
+        }
         scraper::Error::OverBudget { .. } => Fault::Failed(OVER_BUDGET.to_owned()),
         scraper::Error::Busy
         | scraper::Error::BacklogFull

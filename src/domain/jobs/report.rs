@@ -58,7 +58,7 @@ impl Report {
     pub(super) fn to_markdown(&self, job: &Job, now: Timestamp) -> String {
         let mut text = format!("# {}\n\n{}\n", escape(&self.title), escape(&self.summary));
         let asked = job.created_time;
-        let facts = format!("\n- Job: {} (`{}`)\n- Asked for: {asked}\n- Finished: {now}\n", escape(&job.name), job.id);
+        let facts = format!("\n- Job: {} (`{}`)\n- Requested: {asked}\n- Finished: {now}\n", escape(&job.name), job.id);
         text.push_str(&facts);
         if !self.counts.is_empty() {
             text.push_str("\n## Counts\n\n| what | how many |\n|---|---:|\n");

@@ -184,7 +184,7 @@ impl Run {
 
     async fn read_step<T: DeserializeOwned>(&self, blob: &str) -> Result<T, Fault> {
         let jobs = &self.0.jobs;
-        let missing = || Fault::Failed("What an earlier step came to is not there any more.".to_owned());
+        let missing = || Fault::Failed("The result of an earlier step no longer exists.".to_owned());
         let name: BlobName = blob.parse().map_err(|_| missing())?;
         let blob = jobs.0.blobs.get(jobs.container(), &name, Span::Whole).await?.ok_or_else(missing)?;
         Ok(serde_json::from_slice(&blob.bytes().await?)?)
@@ -199,7 +199,8 @@ impl Run {
             self.check().await?;
             let jobs = &self.0.jobs;
             let blob = format!("{}/steps/{}.json", directory(&self.0.id), self.place());
-            let blob_name = blob.parse().map_err(|error| Fault::retry("A step could not be noted.", error))?;
+            let blob_name =
+                blob.parse().map_err(|error| Fault::retry("The result of a step could not be stored.", error))?;
             jobs.0.blobs.put_if_absent(jobs.container(), &blob_name, text.into(), None).await?;
             StepResult::Blob(blob)
         };

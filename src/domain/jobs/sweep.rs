@@ -45,9 +45,9 @@ impl Jobs {
     }
 
     async fn requeue_stale(&self, stale: &Job) -> Result<bool, WorkError> {
-        let Some(job) = self.requeue(stale, "nothing was heard of it").await? else { return Ok(false) };
+        let Some(job) = self.requeue(stale, "its message or its worker was lost").await? else { return Ok(false) };
         if job.requeues > MOST_REQUEUES {
-            let reason = format!("It was queued {MOST_REQUEUES} times more and no worker took it.");
+            let reason = format!("It was queued again {MOST_REQUEUES} times, but no worker took it.");
             self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
             return Ok(false);
         }

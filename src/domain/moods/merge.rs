@@ -6,6 +6,7 @@ use futures::TryStreamExt;
 
 use crate::data;
 use crate::data::moods::{MoodName, Moods};
+use crate::domain::similarity::items::cosine;
 use crate::model::mood::{SeenMood, unite};
 
 /// Similarity from which two moods of one run are the same.
@@ -45,16 +46,6 @@ pub struct Nearest {
     /// Similarity.
     pub likeness: Likeness,
     closeness: f32,
-}
-
-/// Returns the cosine similarity. `None` if the dimensions differ or a vector is zero.
-fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
-    if one.len() != other.len() {
-        return None;
-    }
-    let dot = |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(one, other)| one * other).sum::<f32>();
-    let length = (dot(one, one) * dot(other, other)).sqrt();
-    (length > 0.0 && length.is_finite()).then(|| dot(one, other) / length)
 }
 
 /// Merges moods of one category with equivalent names. The first name is kept; articles are merged by URL.

@@ -221,7 +221,7 @@ impl Found {
 fn appeared(listed: &Listed) -> Option<OffsetDateTime> {
     let in_address = || {
         let (first, last) = sitemaps::period(&listed.url)?;
-        (last - first < sitemaps::MONTH).then(|| last.midnight().assume_utc())
+        (last - first < sitemaps::LONGEST_MONTH).then(|| last.midnight().assume_utc())
     };
     listed.modified.map(Timestamp::get).or_else(in_address)
 }

@@ -306,7 +306,7 @@ pub fn period(url: &str) -> Option<(Date, Date)> {
 }
 
 /// Longest [`period`] that says when a page was published.
-pub const MONTH: Duration = Duration::days(31);
+pub const LONGEST_MONTH: Duration = Duration::days(31);
 
 /// Derives a title from the longest slug of a URL. `None` if it has too few words.
 pub fn title_of(url: &str) -> Option<String> {

@@ -20,11 +20,11 @@ use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::wardrobe::WardrobeItem;
 
 /// Number of best pieces of a slot that are combined with those of other slots.
-const TRIED: usize = 8;
+const MOST_COMBINED: usize = 8;
 /// Points below which an optional knit or accessory is left out.
-const WELCOME: i32 = 4;
+const LEAST_POINTS: i32 = 4;
 /// Points that a piece loses for each earlier day on which it is planned, unless it is packed anyway.
-const AGAIN: i32 = 10;
+const REPEAT_PENALTY: i32 = 10;
 /// Most colours, and most brands, of a profile that are considered.
 const MAX_WORDS: usize = 30;
 /// Degrees Celsius below which a knit goes over a top, and a jacket over everything.
@@ -36,7 +36,7 @@ const COLD_BELOW: f64 = 8.0;
 /// An owned piece.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// Names it.
+    /// Item id.
     pub id: ItemId,
     /// Description of the piece.
     pub garment: Garment,
@@ -205,7 +205,7 @@ pub struct Outfit {
 }
 
 impl Outfit {
-    /// Places of its pieces.
+    /// Returns the indices of its pieces among the given ones.
     pub fn pieces(&self) -> impl Iterator<Item = usize> {
         self.worn.iter().map(|worn| worn.piece)
     }
@@ -296,7 +296,7 @@ impl Maker<'_> {
         let points = rules::points(&self.pieces[place], self.situation, self.taste)?;
         let spared = if self.choice.spared.contains(&place) { -40 } else { 0 };
         let times_planned = || self.choice.planned.iter().filter(|planned| **planned == place).count() as i32;
-        let packed = if self.choice.packed.contains(&place) { 3 } else { -AGAIN * times_planned() };
+        let packed = if self.choice.packed.contains(&place) { 3 } else { -REPEAT_PENALTY * times_planned() };
         Some(points + spared + packed)
     }
 
@@ -315,7 +315,7 @@ impl Maker<'_> {
         let of = |slot: Slot| {
             let taken = has(slot);
             let found = if taken { Vec::new() } else { self.candidates(|piece| piece.garment.slot == Some(slot)) };
-            let mut found: Vec<Option<Candidate>> = found.into_iter().take(TRIED).map(Some).collect();
+            let mut found: Vec<Option<Candidate>> = found.into_iter().take(MOST_COMBINED).map(Some).collect();
             if found.is_empty() {
                 found.push(None);
             }
@@ -329,7 +329,7 @@ impl Maker<'_> {
                 Some(Slot::Knit) => !piece.garment.layer && !has(Slot::Knit) && !self.situation.is_sport(),
                 _ => false,
             };
-            let found: Vec<_> = self.candidates(is_top).into_iter().take(TRIED).map(Some).collect();
+            let found: Vec<_> = self.candidates(is_top).into_iter().take(MOST_COMBINED).map(Some).collect();
             if found.is_empty() { vec![None] } else { found }
         } else {
             vec![None]
@@ -394,12 +394,12 @@ impl Maker<'_> {
         let is_cold = celsius < COLD_BELOW || warmer == Some(true);
         let needs_knit = (celsius < KNIT_BELOW && !is_warm) || is_cold;
         if needs_knit && warmer != Some(false) && !has(chosen, Slot::Knit) && formality.0 < 4 {
-            self.add(chosen, Slot::Knit, WELCOME, |piece| piece.garment.layer || !is_dressed);
+            self.add(chosen, Slot::Knit, LEAST_POINTS, |piece| piece.garment.layer || !is_dressed);
         }
         let asked = self.situation.asked.garment.is_some_and(|garment| garment.is("outerwear"));
         let is_needed = celsius < JACKET_BELOW || wet || asked;
         if !has(chosen, Slot::Outerwear) && (is_needed || (formality.0 >= 3 && !is_dressed)) {
-            let least = if is_needed { i32::MIN } else { WELCOME };
+            let least = if is_needed { i32::MIN } else { LEAST_POINTS };
             if !self.add(chosen, Slot::Outerwear, least, |_| true) && is_needed {
                 missing.push(Slot::Outerwear);
             }
@@ -408,7 +408,7 @@ impl Maker<'_> {
             let with_belt = chosen.iter().any(|(_, piece)| {
                 self.pieces[*piece].garment.kind().is_some_and(|kind| kind.is("trousers") || kind.is("jeans"))
             });
-            self.add(chosen, Slot::Accessory, WELCOME, |piece| {
+            self.add(chosen, Slot::Accessory, LEAST_POINTS, |piece| {
                 with_belt || piece.garment.kind().is_none_or(|kind| !kind.is("belt"))
             });
         }

@@ -13,7 +13,7 @@ const TOO_WARM: f64 = 21.0;
 const NEGLECTED_DAYS: i64 = 45;
 /// Points for each degree of warmth of a piece if warmer or lighter clothes are wanted.
 const WARMER: i32 = 8;
-/// Wearings that make a favourite.
+/// Wears that make a favourite.
 const FAVOURITE: u32 = 20;
 
 /// Returns the points of a piece; `None` if it is ruled out.

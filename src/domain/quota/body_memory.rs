@@ -92,10 +92,10 @@ impl Pool {
 /// Why no memory was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
-    /// The amount could never be available.
-    Ever,
+    /// It could never be available: the amount exceeds what one body may have.
+    TooLarge,
     /// The memory was not released in time.
-    InTime,
+    TimedOut,
 }
 
 /// Memory of one body; released on drop.
@@ -143,7 +143,7 @@ impl Charge {
         let mut charged = self.charged();
         let pool = &self.pool;
         if charged.held + bytes > pool.most_for_large() {
-            return Err(NoRoom::Ever);
+            return Err(NoRoom::TooLarge);
         }
         let mut ledger = pool.ledger();
         let (held, has_large) =
@@ -191,7 +191,7 @@ impl Charge {
         });
         let taken = taken.await;
         *patience = patience.saturating_sub(begun.elapsed());
-        taken.unwrap_or(Err(NoRoom::InTime))
+        taken.unwrap_or(Err(NoRoom::TimedOut))
     }
 
     fn release(&self, charged: &Charged, bytes: usize) {
@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn one_body_never_has_more_than_three_quarters() {
         let memory = BodyMemory::new(CAPACITY);
-        assert_eq!(memory.charge(user(1)).try_take(48 * MIB + 1), Err(NoRoom::Ever));
+        assert_eq!(memory.charge(user(1)).try_take(48 * MIB + 1), Err(NoRoom::TooLarge));
         let all = body(&memory, &user(1), 48 * MIB);
-        assert_eq!(all.try_take(1), Err(NoRoom::Ever));
+        assert_eq!(all.try_take(1), Err(NoRoom::TooLarge));
         drop(all);
         let _again = body(&memory, &user(2), 48 * MIB);
     }

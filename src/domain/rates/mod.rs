@@ -51,7 +51,7 @@ const TABLE: [(&str, &str, Decimal); 7] = [
     ("GBP", "USD", Decimal::from_parts(126, 0, 0, false, 2)),
 ];
 
-/// The currency with the most pairs in the table: over it every other pair of its currencies is converted.
+/// The currency through which pairs without a rate of their own are converted: it has the most pairs in the table.
 const COMMON_CURRENCY: &str = "USD";
 
 /// Rates of one day.
@@ -94,7 +94,7 @@ impl Rates {
         (converted <= LARGEST_AMOUNT).then_some(converted)
     }
 
-    /// Converts as [`convert`](Self::convert) does, a pair without a rate over a third currency.
+    /// Converts like [`convert`](Self::convert), and through US dollars if the pair has no rate.
     pub fn convert_across(&self, amount: Decimal, from: &str, to: &str) -> Option<Decimal> {
         self.convert(amount, from, to)
             .or_else(|| self.convert(self.convert(amount, from, COMMON_CURRENCY)?, COMMON_CURRENCY, to))

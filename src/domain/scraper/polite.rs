@@ -14,6 +14,7 @@ use tracing::debug;
 use url::Url;
 
 use crate::base::cache::ExpiringCache;
+use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::net::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
 
@@ -201,7 +202,7 @@ impl RobotsClient {
 
 /// Returns the rules of a site whose file cannot be read: sections 2.3.1.2 to 2.3.1.4 of the standard.
 fn without_file(error: &FetchError) -> Rules {
-    debug!(%error, "no robots.txt");
+    debug!(error = %Chain(error), "no robots.txt");
     match error {
         // The site asks to slow down, so do not start.
         FetchError::Status(StatusCode::TOO_MANY_REQUESTS) => Rules::Nothing,

@@ -291,7 +291,7 @@ fn best_of(items: Vec<ScrapedItem>, wanted: &[f32], limit: usize, least: f32) ->
 }
 
 /// Returns the cosine similarity; `None` if a vector is missing, zero, not finite, or of another length.
-fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
+pub fn cosine(one: &[f32], other: &[f32]) -> Option<f32> {
     if one.len() != other.len() {
         return None;
     }

@@ -66,7 +66,7 @@ fn quantized(vector: &[f32], steps: f32) -> Option<(Vec<i16>, f32)> {
     Some((levels, step))
 }
 
-/// What is looked for.
+/// The query vector, quantised and split for [`Wanted::product`].
 struct Wanted {
     low: Box<[i16; WORDS]>,
     high: Box<[i16; WORDS]>,
@@ -107,17 +107,17 @@ pub struct VectorIndex {
 }
 
 impl VectorIndex {
-    /// An empty index.
+    /// Creates an empty index.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Vectors in it.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether the set is empty.
+    /// Whether the index is empty.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -127,7 +127,7 @@ impl VectorIndex {
         self.places.contains_key(id)
     }
 
-    /// The ids, in no order.
+    /// Returns the ids, in no particular order.
     pub fn ids(&self) -> &[Arc<str>] {
         &self.ids
     }

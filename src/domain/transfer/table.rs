@@ -330,7 +330,7 @@ fn guarded(cell: String) -> String {
     if is_formula(&cell) { format!("'{cell}") } else { cell }
 }
 
-/// What [`guarded`] was made from.
+/// Removes the apostrophe that [`guarded`] added, if any.
 fn unguarded(cell: &str) -> &str {
     cell.strip_prefix('\'').filter(|bare| is_formula(bare)).unwrap_or(cell)
 }

@@ -37,7 +37,7 @@ pub struct ItemFields {
     brand: Option<String>,
     #[schema(max_length = 2000)]
     category: Option<String>,
-    /// An amount with its currency, or a number, which is one in US dollars.
+    /// An amount with its currency, or a number, which means US dollars.
     #[serde(default, deserialize_with = "price")]
     #[schema(schema_with = price_schema)]
     price: Option<PriceFields>,
@@ -101,7 +101,7 @@ struct SizeFields {
     system: Option<String>,
 }
 
-/// Reads a length. One that would be rounded to 0 is no whole number; [`check`] refuses other fractions.
+/// Reads a measure of a size. Refuses one that would be rounded to 0; [`check`] refuses other fractions.
 fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
     let Some(length) = Option::<f64>::deserialize(deserializer)? else { return Ok(None) };
     match decimal(length) {
@@ -110,7 +110,7 @@ fn length<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, 
     }
 }
 
-/// Reads a price: an object, or a number, which is one in US dollars.
+/// Reads a price: an object, or a number, which means US dollars.
 fn price<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PriceFields>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),

@@ -16,8 +16,8 @@ use crate::model::wardrobe::WardrobeItem;
 #[error("{0}")]
 pub struct Unfit(pub &'static str);
 
-/// Changes some fields of an item or draft, those with these names (in [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)), to
-/// what `fields` has; one that it lacks is cleared. Returns the item as it is then; `None` if the user has no such
+/// Sets the fields with these names (among [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)) of an item or draft to their
+/// values in `fields`; a field without a value is cleared. Returns the changed item; `None` if the user has no such
 /// item.
 ///
 /// # Errors
@@ -38,7 +38,7 @@ pub async fn change(
     }
 }
 
-/// Why something was not done.
+/// Why an item was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A value breaks a rule.

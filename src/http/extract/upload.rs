@@ -34,7 +34,7 @@ const MOST_PARTS: usize = 16;
 /// A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or HEIC, at most 20 MiB and 50 megapixels.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 pub struct PictureFile(Vec<u8>);
 
 /// Role of a part of a form.

@@ -73,8 +73,8 @@ impl Refusal {
 impl From<NoRoom> for Refusal {
     fn from(reason: NoRoom) -> Self {
         match reason {
-            NoRoom::Ever => Self::TooLarge,
-            NoRoom::InTime => Self::NoMemory,
+            NoRoom::TooLarge => Self::TooLarge,
+            NoRoom::TimedOut => Self::NoMemory,
         }
     }
 }

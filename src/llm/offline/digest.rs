@@ -78,7 +78,7 @@ pub fn write(prompt: &str) -> String {
         for favourite in &told.favourites {
             if ideas.len() < FEWEST_IDEAS {
                 let rationale = format!(
-                    "You wear {} more than most ({} wearings): one more gives the others a rest.",
+                    "You wear {} more than most ({} wears): one more gives the others a rest.",
                     favourite.category, favourite.wears
                 );
                 told.suggest(&mut ideas, &favourite.examples, &rationale);

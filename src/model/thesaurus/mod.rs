@@ -38,7 +38,7 @@ pub enum Kind {
     Brand,
 }
 
-/// Names a term.
+/// Identifies a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermId(u16);
 

@@ -21,9 +21,9 @@ use crate::imaging::segment::{CutoutMode, CutoutOptions};
 use crate::model::draft::Cutout;
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
+use crate::routes::media::BAD_MODE;
 use crate::state::AppState;
 
-const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
 const BAD_THRESHOLD: ApiError = ApiError::BadRequest("threshold must be a number from 0 to 1.");
 
 /// Routes for users.

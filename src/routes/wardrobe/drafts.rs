@@ -45,7 +45,7 @@ pub fn user_uploads() -> OpenApiRouter<AppState> {
 
 /// A form with a photo. The first part with a file name is the photo, whatever its field is called.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 struct PhotoForm {
     /// Photo.
     image: PictureFile,
@@ -106,7 +106,7 @@ struct ListDraftsResponse {
 
 /// Lists the caller's drafts, newest first.
 #[utoipa::path(get, path = "/api/wardrobe/drafts", params(
-    ("pageSize" = Option<i64>, Query, minimum = 1, maximum = 50, description = "Drafts per page, by default 50. One that is out of range counts as the nearest that is not."),
+    ("pageSize" = Option<i64>, Query, minimum = 1, maximum = 50, description = "Drafts per page, by default 50. A value out of range counts as the nearest bound."),
     ("continuationToken" = Option<String>, Query, description = "Token of the previous page.")
 ), responses((status = 200, body = ListDraftsResponse)))]
 async fn list_drafts(

@@ -64,9 +64,9 @@ pub fn user() -> OpenApiRouter<AppState> {
 /// The query of a list. Names are taken in any case; what cannot be read is ignored.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 struct ListItemsQuery {
-    /// Items per page, 24 by default. One that is out of range counts as the nearest that is not.
+    /// Items per page, 24 by default. A value out of range counts as the nearest bound.
     #[param(minimum = 1, maximum = 100)]
     page_size: Option<i64>,
     /// Category, in any case.
@@ -96,7 +96,7 @@ struct ListItemsQuery {
     /// Direction of the order, by default `desc`.
     #[param(schema_with = sort_dir_schema)]
     sort_dir: Option<String>,
-    /// `nextContinuationToken` of the page before. One of another query counts as absent.
+    /// `nextContinuationToken` of the previous page. A token of another query is ignored.
     continuation_token: Option<String>,
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn log_wear(
 /// The query of a history. Dates that cannot be read are ignored.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only the description is made from it")]
+#[expect(dead_code, reason = "used only for the OpenAPI document")]
 pub(super) struct ListWearsQuery {
     /// Earliest time or day.
     from: Option<String>,

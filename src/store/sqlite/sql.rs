@@ -37,7 +37,7 @@ const FALSE: f64 = f64::NEG_INFINITY;
 
 /// An invalid query: a bug in this program.
 #[derive(Debug, thiserror::Error)]
-enum Unaskable {
+enum InvalidQuery {
     #[error("`{0}` is not a field name")]
     FieldName(&'static str),
     #[error("a list or an object cannot be compared")]
@@ -149,7 +149,7 @@ pub(super) fn path(name: &'static str) -> Result<String> {
         !part.is_empty() && part.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
     };
     if !name.split('.').all(is_name) {
-        return Err(Error::Failed(Unaskable::FieldName(name).into()));
+        return Err(Error::Failed(InvalidQuery::FieldName(name).into()));
     }
     Ok(format!("'$.\"{}\"'", name.replace('.', "\".\"")))
 }
@@ -268,7 +268,7 @@ pub(super) fn condition(subject: Subject, filter: &Filter, holds: bool) -> Resul
                     Condition::with("element.type IN ('integer', 'real') AND element.value = ?", parameter(value)?)
                 }
                 Value::String(_) => Condition::with("element.type = 'text' AND element.value = ?", parameter(value)?),
-                Value::Array(_) | Value::Object(_) => return Err(Error::Failed(Unaskable::Structure.into())),
+                Value::Array(_) | Value::Object(_) => return Err(Error::Failed(InvalidQuery::Structure.into())),
             };
             any_element(subject, name, test, holds)
         }
@@ -374,10 +374,10 @@ pub(super) fn parameter(value: &Value) -> Result<SqlValue> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Ok(SqlValue::Integer(integer)),
             (None, Some(real)) => Ok(SqlValue::Real(real)),
-            (None, None) => Err(Error::Failed(Unaskable::Structure.into())),
+            (None, None) => Err(Error::Failed(InvalidQuery::Structure.into())),
         },
         Value::String(text) => Ok(SqlValue::Text(text.clone())),
-        Value::Array(_) | Value::Object(_) => Err(Error::Failed(Unaskable::Structure.into())),
+        Value::Array(_) | Value::Object(_) => Err(Error::Failed(InvalidQuery::Structure.into())),
     }
 }
 

@@ -71,11 +71,11 @@ async fn the_demo_user_gets_ideas_without_any_model() {
             },
             {
               "item": "Navy low-top sneakers",
-              "rationale": "You wear shoes more than most (134 wearings): one more gives the others a rest."
+              "rationale": "You wear shoes more than most (134 wears): one more gives the others a rest."
             },
             {
               "item": "Navy graphic tee",
-              "rationale": "You wear tops more than most (126 wearings): one more gives the others a rest."
+              "rationale": "You wear tops more than most (126 wears): one more gives the others a rest."
             }
           ],
           "totalItems": 49,

@@ -87,7 +87,7 @@ async fn a_job_whose_earlier_result_is_gone_fails() {
     assert!(app.state.blobs.delete(container, &blob.parse().unwrap()).await.unwrap());
     app.work_all().await;
     let job = app.job("ada", &id).await;
-    let expected = "What an earlier step came to is not there any more.";
+    let expected = "The result of an earlier step no longer exists.";
     assert_eq!((job.status, job.error.as_deref()), (Failed, Some(expected)));
 }
 

@@ -203,9 +203,9 @@ pub(super) struct Head {
     pub(super) size: (u32, u32),
     /// Pixels per row of the decoded picture.
     pub(super) width: u32,
-    /// Rows of it.
+    /// Rows of the decoded picture.
     pub(super) height: u32,
-    /// Bytes per pixel of it.
+    /// Bytes per pixel of the decoded picture.
     pub(super) channels: u64,
     /// Memory for decoding, including the result, in bytes.
     pub(super) decoder_bytes: u64,

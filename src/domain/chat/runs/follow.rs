@@ -43,7 +43,7 @@ pub struct Follower {
 
 enum Source {
     Memory(Arc<Live>),
-    /// The store; `is_at_piece` if `seq` is known to be the last event of a chunk.
+    /// The store; `is_at_piece` if `seq` is known to be the last event of a piece.
     Store {
         is_at_piece: bool,
     },
@@ -246,12 +246,12 @@ impl Follower {
         Ok(false)
     }
 
-    /// Takes the events after `seq` from chunks of the log.
+    /// Takes the events after `seq` from pieces of the log.
     fn take(&mut self, pieces: Vec<LogPiece>) {
         let mut next = self.seq + 1;
         for piece in pieces {
             if piece.first_seq > next || piece.last_seq < next {
-                // Chunks are written in order, so there are no gaps.
+                // Pieces are written in order, so there are no gaps.
                 continue;
             }
             let skipped = usize::try_from(next - piece.first_seq).unwrap_or(usize::MAX);

@@ -24,7 +24,7 @@ pub(super) const AHEAD_OF_STORE: u64 = 128;
 /// Reset events that a process appends when it takes the run over after a crash. They take up the numbers of unstored
 /// events that resumable readers may have seen, plus one, so that each reader receives a reset.
 pub(super) const RESETS: u64 = AHEAD_OF_STORE + 1;
-/// Most events in a chunk of the stored log.
+/// Most events in a piece of the stored log.
 pub(super) const PIECE: usize = 64;
 /// Most events that a reader takes at once.
 pub(super) const TAKEN: usize = 64;
@@ -44,7 +44,7 @@ pub struct Live {
     grown: Notify,
     /// Wakes the task that adds events: the client or the store has caught up.
     taken: Notify,
-    /// Wakes the storing task: there are enough events for a chunk.
+    /// Wakes the storing task: there are enough events for a piece.
     piece: Notify,
     stopping: CancellationToken,
 }
@@ -209,7 +209,7 @@ impl Live {
         self.wait(|state| (state.last() > seq || state.end.is_some()).then_some(())).await;
     }
 
-    /// Waits until there are enough events after this one for a chunk. Does not wake for each event.
+    /// Waits until there are enough events after this one for a piece. Does not wake for each event.
     pub(super) async fn has_piece_after(&self, seq: u64) {
         while self.last() < seq + PIECE as u64 {
             self.piece.notified().await;

@@ -16,7 +16,7 @@ use crate::llm::Meter;
 use crate::model::chat_run::{ChatEvent, ChatRun, FinishedStep, LogPiece, LoggedEvent};
 use crate::model::usage::RunUsage;
 
-/// Most bytes in a chunk of the log, unless a single event is longer.
+/// Most bytes in a piece of the log, unless a single event is longer.
 const PIECE_BYTES: usize = 512 * 1024;
 /// How long the next step waits for the previous one to be stored.
 const STEP_PATIENCE: Duration = Duration::from_secs(2);
@@ -169,7 +169,7 @@ impl LogWriter {
     }
 }
 
-/// Truncates the events to those that fit into a chunk.
+/// Truncates the events to those that fit into a piece.
 fn cut_to_size(events: &mut Vec<LoggedEvent>) {
     let mut bytes = 0;
     let size = |event: &LoggedEvent| match event {
@@ -196,7 +196,7 @@ mod tests {
         LoggedEvent::Token("t".repeat(bytes).into())
     }
 
-    /// Returns how many of the events fit into a chunk.
+    /// Returns how many of the events fit into a piece.
     fn fitting(events: &[LoggedEvent]) -> usize {
         let mut events = events.to_vec();
         cut_to_size(&mut events);

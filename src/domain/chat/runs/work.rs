@@ -62,7 +62,7 @@ enum Outcome {
     Answered,
     Failed(&'static str),
     Stopped(StopReason),
-    /// Another process shall continue it.
+    /// Another process continues it.
     HandedBack,
 }
 
@@ -172,7 +172,7 @@ impl Work {
         let started = Instant::now();
         let chat = &self.runs.0.chat;
         let mut conversation = Conversation::new(chat, &self.prepared, self.record.steps.clone(), &log);
-        let outcome = self.hold(&mut conversation).await;
+        let outcome = self.supervise(&mut conversation).await;
         match outcome {
             Outcome::Answered => {
                 let answer = conversation.answer();
@@ -201,7 +201,7 @@ impl Work {
     }
 
     /// Runs the stylist until the answer is complete, or is stopped, handed back or timed out.
-    async fn hold(&self, conversation: &mut Conversation<'_>) -> Outcome {
+    async fn supervise(&self, conversation: &mut Conversation<'_>) -> Outcome {
         let is_stored = self.record.request.is_some();
         if self.record.stop_requested.is_some() {
             return Outcome::Stopped(StopReason::User);
@@ -211,7 +211,7 @@ impl Work {
             return Outcome::Failed(FAILED);
         }
         // After a panic, readers must still get the end of the log.
-        let answer = AssertUnwindSafe(conversation.hold(&self.prepared)).catch_unwind();
+        let answer = AssertUnwindSafe(conversation.run(&self.prepared)).catch_unwind();
         tokio::select! {
             biased;
             reason = self.live.stopped() => Outcome::Stopped(reason),

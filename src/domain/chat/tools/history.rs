@@ -17,7 +17,7 @@ use crate::model::timestamp::Timestamp;
 use crate::model::tool_results::{WearHistory, WornItem, WornTogether};
 use crate::model::wardrobe::{WardrobeItem, WearEvent, WeatherSnapshot};
 
-/// Wearings in a result.
+/// Most occasions in a result.
 const MAX_WEARS: usize = 120;
 /// Most items in a request.
 const MAX_ITEMS: usize = 10;
@@ -25,7 +25,7 @@ const MAX_ITEMS: usize = 10;
 const USUAL_DAYS: i64 = 30;
 /// Look-ups at once.
 const CONCURRENT_LOOKUPS: usize = 4;
-/// What is no longer there.
+/// Name of an item that was deleted.
 const GONE: &str = "a piece that is no longer in the wardrobe";
 
 #[derive(Deserialize)]

@@ -203,22 +203,17 @@ fn situation(
         (None, Some(day)) => (day.celsius, wet || day.is_wet, None),
         (None, None) => (usual, wet, Some(date.month().to_string())),
     };
-    let name = name.unwrap_or_else(|| degrees(celsius));
+    let name = name.unwrap_or_else(|| weather::degrees(celsius));
     Situation::new(occasion, celsius, wet, name)
-}
-
-fn degrees(celsius: f64) -> String {
-    // Adding zero turns a rounded -0 into 0.
-    format!("{:.0} \u{b0}C", celsius.round() + 0.0)
 }
 
 /// Describes the weather of an outfit in words.
 fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place: Option<&str>) -> String {
     if let Some(told) = situation.told {
-        return format!("{}, usually about {}", told.name(), degrees(situation.celsius));
+        return format!("{}, usually about {}", told.name(), weather::degrees(situation.celsius));
     }
     if let Some(day) = forecast.iter().find(|day| day.date == date.to_string()) {
-        return format!("{}, {}", degrees(day.celsius), day.condition);
+        return format!("{}, {}", weather::degrees(day.celsius), day.condition);
     }
     if situation.weather.ends_with('C') {
         return if situation.wet { format!("{} and wet", situation.weather) } else { situation.weather.clone() };
@@ -226,7 +221,7 @@ fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place
     let season =
         Season::of(date.month(), place).map_or_else(|| date.month().to_string(), |season| season.name().into());
     let wet = if situation.wet { " and wet" } else { "" };
-    format!("no forecast: {season}, usually about {}{wet}", degrees(situation.celsius))
+    format!("no forecast: {season}, usually about {}{wet}", weather::degrees(situation.celsius))
 }
 
 fn told_pieces(pieces: &[Piece], outfit: &Outfit) -> Vec<PlannedPiece> {

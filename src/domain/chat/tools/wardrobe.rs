@@ -19,6 +19,7 @@ use super::limits::{self, Limits};
 use super::spending::{self, Spending};
 use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
+use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut};
 use crate::domain::best::{Best, Score};
 use crate::domain::quota::Kind;
@@ -30,7 +31,7 @@ use crate::model::thesaurus::{self, TermId};
 use crate::model::timestamp::Timestamp;
 use crate::model::tool_results::{CompactItem, FoundItems, Paid, Spent, Totals};
 use crate::model::vocabulary::{self, Category};
-use crate::model::wardrobe::{Price, Size, WardrobeItem};
+use crate::model::wardrobe::{Price, Size, WardrobeItem, condition};
 
 /// Most items in a search result.
 const MAX_RESULTS: usize = 30;
@@ -204,7 +205,7 @@ impl SearchWardrobe {
             match tokio::time::timeout(EXPANSION_PATIENCE, self.parts.base.model.complete(context, request)).await {
                 Ok(Ok(reply)) => read_terms(&reply.text),
                 Ok(Err(error)) => {
-                    warn!(%error, "query not expanded");
+                    warn!(error = %Chain(&error), "query not expanded");
                     None
                 }
                 Err(_) => {
@@ -382,7 +383,7 @@ impl Terms {
         for text in texts {
             let words = vocabulary::folded_words(text);
             let joined = words.join(" ");
-            let condition = vocabulary::CONDITIONS.into_iter().find(|condition| *condition == joined);
+            let condition = condition(&joined);
             let term = match (Category::of_search_term(&joined), condition) {
                 (Some(category), _) => Term::Category(category),
                 (None, Some(condition)) => Term::Condition(condition),

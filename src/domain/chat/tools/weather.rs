@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::cache::ExpiringCache;
+use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut};
 use crate::domain::base::Base;
 use crate::llm::{CallContext, ToolSpec};
@@ -168,7 +169,7 @@ impl Forecasts {
             Ok(Some(weather)) => Ok(weather),
             Ok(None) => Err(unknown(&shown)),
             Err(error) => {
-                warn!(%error, cause = error.source_text(), "weather not available");
+                warn!(error = %Chain(&error), "weather not available");
                 Err(NoWeather(format!(
                     "The weather for {shown} is not available right now: {error}. Advise without it."
                 )))
@@ -298,13 +299,6 @@ impl Tool for GetWeather {
     }
 }
 
-impl WeatherError {
-    /// Returns the cause in words, for the log.
-    fn source_text(&self) -> Option<String> {
-        std::error::Error::source(self).map(ToString::to_string)
-    }
-}
-
 fn unknown(city: &str) -> NoWeather {
     NoWeather(format!(
         "The weather service does not know a city named \"{city}\". The user can correct it in the profile."
@@ -337,7 +331,7 @@ fn describe(place: &Place, forecast: &Forecast, days: usize) -> String {
     text
 }
 
-fn degrees(celsius: f64) -> String {
+pub(super) fn degrees(celsius: f64) -> String {
     // Adding zero turns a rounded -0 into 0.
     format!("{:.0} \u{b0}C", celsius.round() + 0.0)
 }

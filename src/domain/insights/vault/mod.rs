@@ -9,12 +9,13 @@ use serde::{Serialize, Serializer};
 use time::{Duration, OffsetDateTime};
 
 use super::Question;
-use super::colour::{self, Colour};
+use super::colour::Colour;
 use super::formulas::{self, Rate};
 use crate::domain::rates::Rates;
 use crate::model::insights::{BehavioralInsights, ColorShare, CpwIntel, Forecast, UnwornItem, VaultInsights};
 use crate::model::numbers::{ItemNumbers, Number};
 use crate::model::timestamp::Timestamp;
+use crate::model::vocabulary::COLOURS;
 
 /// Days after which an item counts as unworn. Defined by the product.
 const UNWORN_DAYS: i64 = 90;
@@ -170,14 +171,13 @@ impl Vault {
 
 /// Returns the most worn colour in the window; ties go to the first in the list of names.
 fn top_colour(pieces: &[Piece]) -> Option<ColorShare> {
-    let mut wears = [0_u64; colour::NAMES.len()];
+    let mut wears = [0_u64; COLOURS.len()];
     for piece in pieces {
         if let Some(colour) = piece.colour {
             wears[colour.index()] += u64::from(piece.recent_wears);
         }
     }
-    let (name, most) =
-        colour::NAMES.iter().zip(wears).reduce(|first, next| if next.1 > first.1 { next } else { first })?;
+    let (name, most) = COLOURS.iter().zip(wears).reduce(|first, next| if next.1 > first.1 { next } else { first })?;
     let pct = formulas::percent(most, wears.iter().sum())?;
     Some(ColorShare { color: (*name).to_owned(), pct: Number(pct) })
 }

@@ -11,9 +11,10 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    Candidate, RedditConfig, Shown, Voice, candidate, data, is_listing, is_removed, is_same_post, join, listing,
+    Candidate, PostOrigin, RedditConfig, Shown, candidate, data, is_listing, is_removed, is_same_post, join, listing,
     post_path,
 };
+use crate::base::chain::Chain;
 use crate::domain::scraper::polite::HostThrottle;
 use crate::model::lenient;
 use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
@@ -194,7 +195,7 @@ impl Reddit {
             Ok((_, answer)) => compare(post, &answer, config),
             Err(RedditError::NotFound) => Comparison::Mismatch,
             Err(error) => {
-                tracing::debug!(%error, "post not compared");
+                tracing::debug!(error = %Chain(&error), "post not compared");
                 Comparison::Unreachable
             }
         }
@@ -239,5 +240,9 @@ fn compare(claimed: &Candidate, answer: &Value, config: &RedditConfig) -> Compar
         && is_same_post(&shown.product_url, &claimed.product_url)
         && has(&claimed.image_url)
         && claimed.gallery_images.iter().all(has);
-    if is_same { Comparison::Same(candidate(post, config, Voice::Post).map(Box::new)) } else { Comparison::Mismatch }
+    if is_same {
+        Comparison::Same(candidate(post, config, PostOrigin::Post).map(Box::new))
+    } else {
+        Comparison::Mismatch
+    }
 }

@@ -111,7 +111,7 @@ fn is_name_byte(byte: u8) -> bool {
 
 /// Origin of a post, which determines what is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Voice {
+enum PostOrigin {
     /// Reddit's listing of the subreddit.
     Listing,
     /// Reddit's answer for the post itself.
@@ -124,7 +124,7 @@ enum Voice {
 pub fn listing(listing: &Value, config: &RedditConfig) -> Vec<Candidate> {
     let children = listing["data"]["children"].as_array().map(Vec::as_slice).unwrap_or_default();
     let posts = children.iter().filter(|child| child["kind"].as_str().is_none_or(|kind| kind == "t3"));
-    posts.take(MAX_POSTS).filter_map(|child| candidate(data(child), config, Voice::Listing)).collect()
+    posts.take(MAX_POSTS).filter_map(|child| candidate(data(child), config, PostOrigin::Listing)).collect()
 }
 
 /// Whether the answer is a listing; Reddit answers some failures with status 200.
@@ -136,7 +136,7 @@ fn is_listing(answer: &Value) -> bool {
 /// envelope is optional. Posts with a URL that could not be fetched are skipped.
 pub fn posts(posts: &[Value], config: &RedditConfig) -> Vec<Candidate> {
     let safe = posts.iter().take(MAX_POSTS).map(data).filter(|post| has_safe_addresses(post));
-    safe.filter_map(|post| candidate(post, config, Voice::Client)).collect()
+    safe.filter_map(|post| candidate(post, config, PostOrigin::Client)).collect()
 }
 
 /// Unwraps a post from its envelope.
@@ -162,13 +162,13 @@ fn is_safe_address(address: &str) -> bool {
 }
 
 /// Converts a post to a candidate, if the source accepts it.
-fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candidate> {
+fn candidate(post: &Value, config: &RedditConfig, origin: PostOrigin) -> Option<Candidate> {
     let parent = &post["crosspost_parent_list"][0];
     let is_gone = is_removed(post) || is_removed(parent);
     let is_adult = is_true(&post["over_18"]) || is_true(&parent["over_18"]);
     let score = lenient::whole_of(&post["score"]).unwrap_or_default();
     // Posts submitted by a client may have few votes.
-    let is_unliked = voice == Voice::Listing && score < config.min_score;
+    let is_unliked = origin == PostOrigin::Listing && score < config.min_score;
     if is_gone || is_adult || is_unliked {
         return None;
     }
@@ -181,7 +181,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
     for tag in tags::of_subreddit(&subreddit) {
         tags::add(&mut found, *tag);
     }
-    if voice != Voice::Client {
+    if origin != PostOrigin::Client {
         for word in tags::of_flair(&unescape(text(&post["link_flair_text"]))) {
             tags::add(&mut found, word);
         }
@@ -198,7 +198,7 @@ fn candidate(post: &Value, config: &RedditConfig, voice: Voice) -> Option<Candid
         source_created_at: created_at(post),
         ..Candidate::default()
     };
-    if voice == Voice::Client {
+    if origin == PostOrigin::Client {
         return Some(candidate);
     }
     // Reddit's editor inserts zero-width spaces, escaped twice.

@@ -26,7 +26,7 @@ pub struct Asked<'a> {
 }
 
 /// The conversation before a message.
-pub struct Talk<'a> {
+pub struct Conversation<'a> {
     /// The messages, oldest first.
     pub asked: Vec<Asked<'a>>,
     /// Names of the pieces that the answer showed.
@@ -35,7 +35,7 @@ pub struct Talk<'a> {
     pub today: Date,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> Conversation<'a> {
     /// Returns the message that the next one follows up. Questions that count shown pieces are asides.
     fn last(&self) -> Option<&Asked<'a>> {
         let is_aside = |asked: &Request| asked.asks == ["count"] && !asked.pointed_at.is_empty();

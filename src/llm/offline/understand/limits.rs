@@ -104,7 +104,7 @@ pub struct Limits {
     pub wears: Bounds,
     /// Number of pieces.
     pub pieces: Bounds,
-    /// Words of limits that no answer can go by: "no more than two colours".
+    /// Words of limits that answers cannot apply: "no more than two colours".
     pub unknown: String,
     /// The words about price and wears, as the user said them: "under 100 euros".
     pub label: String,
@@ -123,9 +123,9 @@ enum Unit {
     Money(Option<&'static str>),
     Wears,
     Pieces,
-    /// Something that no answer can go by.
+    /// A limit that answers cannot apply.
     Unknown,
-    /// Days, degrees and the like: no limit that is read here.
+    /// Days, degrees and the like, which are not limits in this sense.
     Other,
     None,
 }

@@ -15,7 +15,7 @@ use ::time::Date;
 pub use self::clothes::named;
 use self::clothes::{Token, clothes, tokens, without_verbs};
 use self::details::{degrees, is_foreign, ordinal, outfits, place, without_lead};
-use self::follow::{Asked, Talk};
+use self::follow::{Asked, Conversation};
 pub use self::limits::Limits;
 use self::shown::shown_names;
 use super::phrases::{self, Ask, is_listed};
@@ -165,16 +165,16 @@ impl Request {
 /// Understands the last of the user's messages in its conversation. Each message comes with the stylist's answer before
 /// it, if any.
 pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
-    let mut talk = Talk { asked: Vec::new(), shown: Vec::new(), today };
+    let mut conversation = Conversation { asked: Vec::new(), shown: Vec::new(), today };
     for (said, message) in messages {
-        talk.shown.extend(said.map(shown_names).unwrap_or_default());
-        if let Some(last) = talk.asked.last_mut() {
+        conversation.shown.extend(said.map(shown_names).unwrap_or_default());
+        if let Some(last) = conversation.asked.last_mut() {
             last.answer = *said;
         }
-        let request = talk.follow(message, *said);
-        talk.asked.push(Asked { request, answer: None });
+        let request = conversation.follow(message, *said);
+        conversation.asked.push(Asked { request, answer: None });
     }
-    talk.asked.pop().map(|asked| asked.request).unwrap_or_default()
+    conversation.asked.pop().map(|asked| asked.request).unwrap_or_default()
 }
 
 /// Determines the kind of a request without a matching phrase from its clothes or occasions.
