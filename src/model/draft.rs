@@ -168,6 +168,12 @@ impl DraftItem {
         self.set_lease(&Lease::default());
     }
 
+    /// Marks the photo of a failed draft as waiting for a worker, with all attempts.
+    pub fn try_again(&mut self, now: Timestamp) {
+        self.wait_again(now);
+        self.draft_attempts = 0;
+    }
+
     /// Ends the processing without a picture.
     pub fn fail(&mut self, reason: &str, now: Timestamp) {
         self.draft_status = Some(DraftStatus::Failed);

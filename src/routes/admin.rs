@@ -219,8 +219,10 @@ async fn replay_dead_letter(
     AppPath(id): AppPath<DeadLetterId>,
 ) -> Result<AppJson<DeadLetterStatusResponse>, ApiError> {
     let letter = app.data.dead_letters.find(&id).await?.ok_or(NO_DEAD_LETTER)?;
-    let replayed = match app.config.queues.origin_of(&letter.source_queue) {
-        Some(queue) if queue != app.config.queues.taste.work => app.dead_letters.replay(&letter, queue).await,
+    let queues = &app.config.queues;
+    let replayed = match queues.origin_of(&letter.source_queue) {
+        Some(queue) if queue == queues.images.work => app.drafts.replay(&letter).await,
+        Some(queue) if queue != queues.taste.work => app.dead_letters.replay(&letter, queue).await,
         // Older dead letters may name a queue that has since been renamed.
         Some(_) | None => app.taste.replay(&letter).await,
     };

@@ -344,6 +344,8 @@ impl QueueTrigger {
         let (run, give_up, keeps_last_failure) = match self.role {
             QueueRole::Work { run, give_up, keeps_last_failure } => (run, give_up, keeps_last_failure),
             QueueRole::Poison { give_up } => {
+                // It came here after its last delivery from the work queue.
+                let delivery = Delivery { dequeue_count: MOST_DELIVERIES, ..delivery };
                 return attempt(give_up(app, delivery.into_failed(self.queue(&app.config), None)), limit).await;
             }
         };

@@ -27,7 +27,7 @@ pub use self::cutout::{CutoutError, ItemPictures};
 pub use self::upkeep::{Orphans, Requeued};
 pub use self::work::Worked;
 use super::base::Base;
-use super::dead_letters::DeadLetterService;
+use super::dead_letters::{self, DeadLetterService, Replay};
 use super::item_blobs::{DRAFT_PREFIX, ItemBlobs, upload_name};
 use super::media::Media;
 use super::metadata::Describer;
@@ -37,10 +37,11 @@ use crate::base::hash::{hex, sha256_hex_of};
 use crate::blob::{self, BadName, BlobName};
 use crate::data;
 use crate::data::update::Edit;
+use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::draft::{DraftItem, DraftStatus, ImageJobMessage};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::queue;
+use crate::queue::{self, read_message};
 use crate::store;
 
 /// Random bytes of a draft's id.
@@ -228,8 +229,7 @@ impl Drafts {
             if draft.draft_status != Some(DraftStatus::Failed) {
                 return Edit::Keep(Retried::NotFailed);
             }
-            draft.wait_again(now);
-            draft.draft_attempts = 0;
+            draft.try_again(now);
             Edit::Save(draft.clone(), Retried::Queued(Box::new(draft)))
         });
         let retried = retried.await?.unwrap_or(Retried::Missing);
@@ -237,6 +237,29 @@ impl Drafts {
             self.send_or_leave(draft).await;
         }
         Ok(retried)
+    }
+
+    /// Sends the message of a dead letter back to its queue, once; its failed draft waits for it.
+    ///
+    /// # Errors
+    /// When the store or queue fails; it can then be replayed again.
+    pub async fn replay(&self, letter: &DeadLetter) -> Result<Replay, dead_letters::Error> {
+        if letter.status == DeadLetterStatus::Replayed {
+            return Ok(Replay::AlreadyReplayed);
+        }
+        // The draft first: after a crash before the message is sent, the sweeper sends it.
+        if let Ok(message) = read_message::<ImageJobMessage>(&dead_letters::text_of(&letter.payload)?) {
+            let now = self.now();
+            let reset = self.0.base.data.drafts.edit(&message.user_id, &message.item_id, |found| match found {
+                Some(mut draft) if draft.draft_status == Some(DraftStatus::Failed) => {
+                    draft.try_again(now);
+                    Edit::Save(draft, ())
+                }
+                Some(_) | None => Edit::Keep(()),
+            });
+            reset.await?;
+        }
+        self.0.dead_letters.replay(letter, &self.0.base.config.queues.images.work).await
     }
 
     /// Sends the message that starts the processing of a draft's photo; if that fails, [`Drafts::requeue_stale`] sends

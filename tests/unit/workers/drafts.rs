@@ -241,6 +241,24 @@ async fn a_message_from_the_poison_queue_fails_the_draft() {
 }
 
 #[tokio::test]
+async fn a_replayed_dead_letter_finishes_its_draft() {
+    let app = TestApp::builder().setting("ADMIN_USER_IDS", "grace").start();
+    let (ada, grace) = (app.user("ada").await, app.user("grace").await);
+    let id = uploaded(&ada, &photo(RED)).await;
+    let queue = app.state.config.queues.images.work.clone();
+    let lost = app.state.queue.receive(&queue, 10, MINUTE).await.unwrap().remove(0);
+    app.state.queue.delete(&queue, &lost).await.unwrap();
+    give_up(&app, delivery("ada", &id, 1)).await.unwrap();
+    let letter = &dead_letters(&app).await[0];
+    let replay = format!("/api/admin/dead-letters/{}/replay", letter["id"].as_str().unwrap());
+    assert_eq!(grace.post(&replay, json!({})).await.status, 200);
+    assert_eq!(status(&ada, &id).await.0, "Processing");
+    assert_eq!(grace.post(&replay, json!({})).await.status, 409);
+    process(&app).await;
+    assert_eq!(status(&ada, &id).await.0, "Ready");
+}
+
+#[tokio::test]
 async fn a_photo_that_was_never_queued_is_queued_by_the_sweeper() {
     let clock = TestApp::builder().start().clock.clone();
     let queue = Arc::new(LocalQueue::in_memory(clock.clone()).unwrap());
