@@ -1,5 +1,7 @@
 //! The stylist, over server-sent events, and its memory.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
@@ -196,11 +198,13 @@ async fn take_turn(
         session: Some(user.as_str()),
         input: &body.message,
     });
-    let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
+    let stream = Arc::new(app.limits.open_stream(&user)?);
+    let permit = (on_disconnect == OnDisconnect::Continue).then(|| stream.clone());
+    let open = (stream, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
     let ChatRequest { message, recent, selected, .. } = body;
     let turn = Turn { user, message, recent, selected, client_notes: String::new() };
-    let new = NewRun { turn, chat_id: chat_id.clone(), on_disconnect, trace_id, observation };
+    let new = NewRun { turn, chat_id: chat_id.clone(), on_disconnect, trace_id, observation, permit };
     // The last place that can still answer with an ordinary error.
     let events = app.runs.begin(new).await?;
     Ok(match form {

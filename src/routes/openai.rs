@@ -330,7 +330,8 @@ async fn create_completion(
     app.budget.check(&user).await?.map_err(|exceeded| OpenAiError::from(exceeded).code("insufficient_quota"))?;
     // When the client disconnects, the reader of the events is dropped, which ends the turn.
     let on_disconnect = OnDisconnect::Cancel;
-    let mut events = app.runs.begin(NewRun { turn, chat_id: None, on_disconnect, trace_id: None, observation }).await?;
+    let new = NewRun { turn, chat_id: None, on_disconnect, trace_id: None, observation, permit: None };
+    let mut events = app.runs.begin(new).await?;
     let mut answer = Answer {
         id: format!("chatcmpl-{}", events.run_id()),
         created: app.clock.now().unix_timestamp(),

@@ -35,6 +35,7 @@ use crate::data;
 use crate::data::chat_runs::ChatRuns;
 use crate::data::lease::Leases;
 use crate::domain::base::Base;
+use crate::domain::quota::StreamPermit;
 use crate::llm::Purpose;
 use crate::model::chat_run::{ChatRun, LoggedEvent, OnDisconnect, RunStatus, SHOWN_MESSAGE, StopReason};
 use crate::model::ids::{ChatId, RunId, UserId};
@@ -87,6 +88,8 @@ pub struct NewRun {
     pub trace_id: Option<String>,
     /// The trace of the turn.
     pub observation: Observation,
+    /// Permit of the user's stream, for a run that goes on without its client: held until the model has answered.
+    pub permit: Option<Arc<StreamPermit>>,
 }
 
 /// All chat runs. Cheap to clone.
@@ -129,7 +132,7 @@ impl Runs {
     /// # Errors
     /// [`Error::Busy`] when a run of the chat is in progress, or when the documents cannot be read or written.
     pub async fn begin(&self, new: NewRun) -> Result<Follower, Error> {
-        let NewRun { turn, chat_id, on_disconnect, trace_id, observation } = new;
+        let NewRun { turn, chat_id, on_disconnect, trace_id, observation, permit } = new;
         let prepared = self.0.chat.prepare(turn, observation).await?;
         let id = RunId::from(Uuid::new_v4().to_string());
         let cancels = on_disconnect == OnDisconnect::Cancel;
@@ -146,7 +149,7 @@ impl Runs {
         };
         let live = Arc::new(Live::new(&run, 0, is_stored));
         let follower = Follower::of_client(self, live.clone(), cancels);
-        self.start(work::Work::new(self, live, prepared, run, held));
+        self.start(work::Work::new(self, live, prepared, run, held).with_permit(permit));
         Ok(follower)
     }
 

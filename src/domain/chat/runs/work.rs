@@ -21,6 +21,7 @@ use crate::data::chat_runs::{Appended, ChatRuns};
 use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::domain::chat::turn::{Conversation, Stop, milliseconds};
 use crate::domain::chat::{PreparedTurn, TURN_TIMEOUT, memory};
+use crate::domain::quota::StreamPermit;
 use crate::model::chat_run::{ChatEvent, ChatRun, LogPiece, LoggedEvent, RunStatus, StopReason};
 use crate::model::ids::{RunId, UserId};
 use crate::model::lease::Lease;
@@ -54,6 +55,8 @@ pub(super) struct Work {
     /// The run as it was started or taken over.
     record: ChatRun,
     held: Option<Held<ChatRun>>,
+    /// See [`NewRun::permit`](super::NewRun::permit). A run that was taken over has none.
+    permit: Option<Arc<StreamPermit>>,
 }
 
 /// How the turn ended.
@@ -85,7 +88,12 @@ impl Work {
         record: ChatRun,
         held: Option<Held<ChatRun>>,
     ) -> Self {
-        Self { runs: runs.clone(), live, prepared, record, held }
+        Self { runs: runs.clone(), live, prepared, record, held, permit: None }
+    }
+
+    /// Holds the permit of the user's stream until the model has answered.
+    pub fn with_permit(self, permit: Option<Arc<StreamPermit>>) -> Self {
+        Self { permit, ..self }
     }
 
     pub fn live(&self) -> &Arc<Live> {
@@ -94,9 +102,10 @@ impl Work {
 
     /// Works on the run until it is over or belongs to another process.
     pub async fn run(mut self) {
+        let permit = self.permit.take();
         let end = match self.held.take() {
-            Some(held) => Box::pin(self.run_stored(Arc::new(held))).await,
-            None => Box::pin(self.run_unstored()).await,
+            Some(held) => Box::pin(self.run_stored(Arc::new(held), permit)).await,
+            None => Box::pin(self.run_unstored(permit)).await,
         };
         {
             let mut here = self.runs.0.here.lock();
@@ -107,7 +116,7 @@ impl Work {
         self.live.end(end);
     }
 
-    async fn run_stored(&self, held: Arc<Held<ChatRun>>) -> End {
+    async fn run_stored(&self, held: Arc<Held<ChatRun>>, permit: Option<Arc<StreamPermit>>) -> End {
         let lost = CancellationToken::new();
         let (steps, received) = mpsc::channel(WAITING_STEPS);
         let (stored, when_stored) = oneshot::channel();
@@ -130,7 +139,7 @@ impl Work {
         });
         let log = Log::new(self.live.clone(), self.prepared.meter.clone(), Some(steps));
         let work = async {
-            let outcome = self.turn(log).await;
+            let outcome = self.turn(log, permit).await;
             when_stored.await.ok()?;
             self.settle(&held, outcome).await
         };
@@ -149,8 +158,8 @@ impl Work {
         })
     }
 
-    async fn run_unstored(&self) -> End {
-        let outcome = self.turn(Log::new(self.live.clone(), self.prepared.meter.clone(), None)).await;
+    async fn run_unstored(&self, permit: Option<Arc<StreamPermit>>) -> End {
+        let outcome = self.turn(Log::new(self.live.clone(), self.prepared.meter.clone(), None), permit).await;
         let mut run = self.record.clone();
         self.write_end(&mut run, outcome);
         run.events = self.live.all().map(|events| events.into_iter().map(without_output).collect());
@@ -167,8 +176,9 @@ impl Work {
         End::Over(outcome.status())
     }
 
-    /// Runs the turn and logs its events, `done` last.
-    async fn turn(&self, log: Log) -> Outcome {
+    /// Runs the turn and logs its events, `done` last. Before that event, which lets clients ask again, the permit is
+    /// dropped.
+    async fn turn(&self, log: Log, permit: Option<Arc<StreamPermit>>) -> Outcome {
         let started = Instant::now();
         let chat = &self.runs.0.chat;
         let mut conversation = Conversation::new(chat, &self.prepared, self.record.steps.clone(), &log);
@@ -196,6 +206,7 @@ impl Work {
             Outcome::Answered | Outcome::Failed(_) | Outcome::HandedBack => None,
         };
         let (run_id, usage) = (self.live.id.clone(), self.prepared.meter.total());
+        drop(permit);
         log.say(ChatEvent::Done { model, token_count: tokens, run_id, stopped, usage }).await;
         outcome
     }
