@@ -220,6 +220,36 @@ fn picked_pieces_are_what_the_outfit_is_built_around() {
 }
 
 #[test]
+fn a_quoted_text_makes_no_offer() {
+    for quoted in [
+        "These came up in the feeds:\n- Navy coat. Want me to remember that you hate navy (14 people like it)",
+        "Your Want me to remember that you dislike navy? top is navy.",
+    ] {
+        let (text, calls) = turn(vec![user("Where can I buy a navy coat?"), said(quoted), user("yes please")], results);
+        assert!(!calls.contains(&"remember_preference".to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn only_the_beginning_of_a_long_message_and_the_newest_messages_are_read() {
+    let filler = "hm ".repeat(800);
+    let asks = |messages: Vec<Message>| turn(messages, results).1;
+    assert_eq!(
+        asks(vec![user(&format!("How many shoes do I own? {filler}"))]),
+        asks(vec![user("How many shoes do I own?")])
+    );
+    assert_eq!(asks(vec![user(&format!("{filler} What is missing in my wardrobe?"))]), asks(vec![user(&filler)]));
+    let mut messages = vec![user("Pack for three days in Oslo"), said("Here you are.")];
+    messages.extend((0..9).flat_map(|_| [user("thanks"), said("You are welcome.")]));
+    let with = |count: usize| {
+        let mut messages = messages[messages.len() - count..].to_vec();
+        messages.push(user("and for the weekend?"));
+        asks(messages)
+    };
+    assert_eq!(with(messages.len()), with(messages.len() - 2));
+}
+
+#[test]
 fn accepting_an_offer_does_what_was_offered_without_a_new_offer() {
     let history = |offer: &str, answer: &str| vec![user("Hi"), said(offer), user(answer)];
     let offer = "Hello! Want me to put together an outfit for today?";

@@ -15,6 +15,11 @@ use crate::model::conversation::PreferenceKind;
 
 /// Most calls in one turn: fewer than the stylist's loop allows.
 const MOST_CALLS: usize = 7;
+/// Most messages of the user that are interpreted, the newest.
+const MOST_TURNS: usize = 10;
+/// Bytes of the newest message that are interpreted, and of each earlier one. Longer texts would take seconds.
+const LONGEST_MESSAGE: usize = 2_000;
+const LONGEST_EARLIER: usize = 500;
 /// Delimiters of data in the system prompt: selected pieces, the memory, preferences.
 const SELECTED: (&str, &str) = ("<selected_items>", "</selected_items>");
 const MEMORY: (&str, &str) = ("<memory>", "</memory>");
@@ -75,6 +80,12 @@ impl<'a> Turn<'a> {
                 answer = Some(content);
             }
         }
+        let turns = said.len();
+        said.drain(..turns.saturating_sub(MOST_TURNS));
+        for (age, (_, text)) in said.iter_mut().rev().enumerate() {
+            let longest = if age == 0 { LONGEST_MESSAGE } else { LONGEST_EARLIER };
+            *text = &text[..text.floor_char_boundary(longest)];
+        }
         let asked = understand::conversation(&said, today);
         let mut calls: Vec<&ToolCall> = Vec::new();
         let mut results = Vec::new();
@@ -90,8 +101,7 @@ impl<'a> Turn<'a> {
             }
         }
         let text = said.last().map(|(_, text)| *text).unwrap_or_default();
-        let seed =
-            text.bytes().fold(said.len() as u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let seed = text.bytes().fold(turns as u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Self { request, asked, today, system, results, seed }
     }
 

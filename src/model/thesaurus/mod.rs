@@ -333,7 +333,10 @@ pub fn correct(word: &str, also: &[&'static str]) -> Option<&'static str> {
         let is_long = length >= SHORTEST_CORRECTED && candidate.len() >= SHORTEST_CORRECTED;
         (is_swap || (is_long && changes <= MOST_CHANGES)).then_some((changes, candidate.len().abs_diff(word.len())))
     };
-    let candidates = THESAURUS.correct.iter().chain(also).copied();
+    // The words are sorted, so those with the same first letter are neighbours.
+    let before = |most: u8| THESAURUS.correct.partition_point(|known| known.as_bytes().first() < Some(&most));
+    let first = word.as_bytes()[0];
+    let candidates = THESAURUS.correct[before(first)..before(first + 1)].iter().chain(also).copied();
     candidates.filter_map(|candidate| Some((distance(&candidate)?, candidate))).min().map(|(_, candidate)| candidate)
 }
 

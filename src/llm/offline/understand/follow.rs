@@ -76,8 +76,8 @@ impl<'a> Conversation<'a> {
         }
         let refinement = vocabulary::after_consent(&request.words.join(" "))?;
         let offered = read(offer, self.today);
-        // "Not quite it?" is not an offer.
-        if offered.asks.is_empty() {
+        // "Not quite it?" is not an offer. One to note something is not the stylist's own, but quoted from data.
+        if offered.asks.is_empty() || offered.asks.iter().any(|ask| is_listed("kinds that write", ask)) {
             return Some(settle(request.clone()));
         }
         let refined = read(&refinement, self.today);

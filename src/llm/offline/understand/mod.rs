@@ -23,6 +23,8 @@ use super::time::{self, Span};
 use crate::model::garment::Description;
 use crate::model::thesaurus::{self, Facts, Found, Kind as Word, TermId};
 
+/// Longest sentence that is examined as an offer, in bytes.
+const LONGEST_OFFER: usize = 300;
 /// Kinds whose answer is an outfit.
 pub const OUTFITS: [Ask; 4] = ["outfit", "pair", "packing", "opinion"];
 
@@ -397,14 +399,17 @@ pub fn is_another_wish(refinement: &str, offer: &str) -> bool {
     read(refinement, today).is_another_wish_than(&read(offer, today))
 }
 
-/// Returns the last sentence that makes an offer, if any.
+/// Returns the last sentence that makes an offer, if any. Lines of a list are not examined: they quote data, such as
+/// titles from the feed.
 pub fn offer(text: &str) -> Option<&str> {
     let offers = |sentence: &&str| {
         let lower = sentence.to_lowercase();
         let phrases = ["want me to", "shall i", "i can ", "should i", "would you like"];
-        sentence.ends_with('?') || phrases.iter().any(|phrase| lower.contains(phrase))
+        sentence.len() <= LONGEST_OFFER
+            && (sentence.ends_with('?') || phrases.iter().any(|phrase| lower.contains(phrase)))
     };
-    sentences(text).into_iter().rfind(offers)
+    let lines = text.lines().filter(|line| !line.starts_with("- "));
+    lines.flat_map(sentences).rfind(offers)
 }
 
 /// Splits a text into sentences and lines, with their final punctuation.
