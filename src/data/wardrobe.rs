@@ -166,6 +166,17 @@ impl ItemsQuery {
             .limit(self.limit)
     }
 
+    /// Whether the token, if there is one, belongs to this query of the user.
+    pub fn continues(&self, user: &UserId) -> bool {
+        self.after.is_none() || self.place(&self.fingerprint(user)).is_some()
+    }
+
+    /// Returns the store's part of the token, if the token belongs to the query with this fingerprint.
+    fn place(&self, fingerprint: &str) -> Option<&str> {
+        let (of, place) = self.after.as_deref()?.split_once('.')?;
+        (of == fingerprint).then_some(place)
+    }
+
     /// Returns a hash that identifies the user's query.
     fn fingerprint(&self, user: &UserId) -> String {
         let Self { category, brand, condition, tags, aesthetic_tags, price, wears, with_wishes, .. } = self;
@@ -302,8 +313,7 @@ impl Wardrobe {
     pub async fn page(&self, user: &UserId, query: &ItemsQuery) -> Result<(Vec<WardrobeItem>, Option<String>)> {
         let asked = query.question(user);
         let fingerprint = query.fingerprint(user);
-        let after = query.after.as_deref().and_then(|token| token.split_once('.'));
-        let after = after.filter(|(of, _)| *of == fingerprint).map(|(_, token)| token.to_owned());
+        let after = query.place(&fingerprint).map(str::to_owned);
         let (items, next) = pages::page_and_next(&*self.0, &asked.after(after)).await?;
         Ok((items, next.map(|token| format!("{fingerprint}.{token}"))))
     }

@@ -87,6 +87,10 @@ pub(super) fn templates() -> Value {
     ])
 }
 
+fn unknown_cursor() -> Fault {
+    Fault::invalid_params("cursor is not the nextCursor of a page of this list.")
+}
+
 /// Creates the error for a missing resource; its code depends on the protocol version.
 fn not_found(generation: Generation) -> Fault {
     match generation {
@@ -100,7 +104,7 @@ impl Server {
     pub(super) async fn page_of_resources(&self, params: &Map<String, Value>) -> Result<Outcome, Fault> {
         let after = match params.get("cursor") {
             None | Some(Value::Null) => None,
-            Some(_) => Some(text(params, "cursor")?.to_owned()),
+            Some(cursor) => Some(cursor.as_str().ok_or_else(unknown_cursor)?.to_owned()),
         };
         let query = ItemsQuery {
             category: None,
@@ -116,6 +120,9 @@ impl Server {
             after,
             limit: PAGE,
         };
+        if !query.continues(&self.user) {
+            return Err(unknown_cursor());
+        }
         let page = self.app.data.wardrobe.page(&self.user, &query).await;
         let (items, next_cursor) = page.map_err(|error| unreadable(&error))?;
         let mut list = json!({ "resources": items.iter().flat_map(listed).collect::<Vec<_>>() });
@@ -168,7 +175,10 @@ impl Server {
 /// Returns the list entries of a piece and its picture.
 fn listed(item: &WardrobeItem) -> Vec<Value> {
     let name = cut(&Garment::from(item).name, LONGEST_NAME);
-    let piece = json!({ "uri": uri_of(&item.id), "name": name, "mimeType": JSON });
+    let mut piece = json!({ "uri": uri_of(&item.id), "name": name, "mimeType": JSON });
+    if item.is_wishlisted {
+        piece["description"] = "A wish: not owned yet.".into();
+    }
     let picture = item.image_url.is_some().then(|| {
         let uri = uri_of_picture(&item.id);
         json!({ "uri": uri, "name": format!("{name}, picture"), "description": "The picture of the piece." })

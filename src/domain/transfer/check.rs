@@ -137,6 +137,14 @@ pub fn is_id(text: &str) -> bool {
     Key::by_id(Container::UserProfiles, text).is_valid() && !text.contains(char::is_control)
 }
 
+/// Checks fields of an item, as strictly as those of a table.
+///
+/// # Errors
+/// A description of what is wrong.
+pub fn item_fields(fields: &Map<String, Value>) -> Result<(), String> {
+    shapes("", WARDROBE, fields, Origin::Table)
+}
+
 /// Converts a row to a document with kind and id, or describes what is wrong.
 pub(super) fn document(
     row: Value,

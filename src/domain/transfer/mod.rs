@@ -32,7 +32,7 @@ use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{self, Container, DocumentStore, Key};
 
-pub use check::is_id;
+pub use check::{is_id, item_fields};
 pub use export::{Exported, export};
 pub use table::column_names;
 

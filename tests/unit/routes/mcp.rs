@@ -281,7 +281,9 @@ async fn a_change_of_some_fields_keeps_the_others() {
         ("coat", json!({ "wearCount": 9 }), "changes has one or more of"),
         ("coat", json!({ "brand": 7 }), "The arguments do not fit"),
         ("coat", json!({ "tags": vec!["x"; 201] }), "A list may have at most 200 entries"),
-        ("coat", json!({ "condition": "Torn" }), "The arguments do not fit"),
+        ("coat", json!({ "condition": "Torn" }), "condition is"),
+        ("coat", json!({ "price": { "amount": -5 } }), "price.amount is -5"),
+        ("coat", json!({ "price": { "amount": 5, "originalCurrency": "EURO" } }), "expected a currency code like EUR"),
         ("none", json!({ "brand": "Acne" }), "There is no such item."),
     ] {
         let refused = call(&ada, "update_item", json!({ "item_id": id, "changes": changes })).await.unwrap_err();
@@ -367,13 +369,21 @@ async fn pieces_and_pictures_are_resources() {
     own(&app, "ada", "red coat", json!({ "category": "Outerwear", "imageUrl": PICTURE, "dateAdded": "2026-03-01" }))
         .await;
     own(&app, "ada", "draft", json!({ "draftStatus": "Ready" })).await;
+    own(&app, "ada", "wish", json!({ "category": "Tops", "isWishlisted": true })).await;
     let first = result(&ada, "resources/list", json!({})).await;
     let uri = "wardrobe://items/red%20coat";
     assert_eq!(first["resources"][0]["uri"], uri);
     assert_eq!(first["resources"][1]["uri"], format!("{uri}/picture"));
     let second = result(&ada, "resources/list", json!({ "cursor": first["nextCursor"] })).await;
     let count = |page: &Value| page["resources"].as_array().unwrap().len();
-    assert_eq!((count(&first), count(&second), second.get("nextCursor")), (51, 11, None));
+    assert_eq!((count(&first), count(&second), second.get("nextCursor")), (51, 12, None));
+    let all = [&first, &second].map(|page| page["resources"].as_array().unwrap().clone()).concat();
+    let wishes: Vec<&Value> = all.iter().filter(|entry| entry["description"] == "A wish: not owned yet.").collect();
+    assert_eq!((wishes.len(), &wishes[0]["uri"]), (1, &json!("wardrobe://items/wish")));
+    for cursor in [json!("bad"), json!(""), json!(5)] {
+        let answer = ask(&ada, "resources/list", json!({ "cursor": cursor })).await;
+        assert_eq!(answer.json()["error"]["code"], -32602, "{cursor}");
+    }
     let templates = result(&ada, "resources/templates/list", json!({})).await;
     let templates: Vec<&str> = templates["resourceTemplates"]
         .as_array()

@@ -108,7 +108,7 @@ impl Tool for PlanOutfits {
             return Err(ToolError::BadArguments(format!("days is between 1 and {}", OutfitPlan::MOST_DAYS)));
         }
         let today = self.0.base.clock.now().date();
-        let first = read_date(arguments.from.as_deref(), "from")?.unwrap_or(today).max(today);
+        let first = first_day(arguments.from.as_deref(), today)?;
         let profile = self.0.base.data.profiles.find(user).await?;
         let home = profile.as_ref().and_then(|profile| profile.location_city.as_deref());
         let zone = profile.as_ref().and_then(|profile| profile.climate_zone.as_deref());
@@ -222,6 +222,17 @@ fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place
         Season::of(date.month(), place).map_or_else(|| date.month().to_string(), |season| season.name().into());
     let wet = if situation.wet { " and wet" } else { "" };
     format!("no forecast: {season}, usually about {}{wet}", weather::degrees(situation.celsius))
+}
+
+/// Returns the first day to plan.
+fn first_day(from: Option<&str>, today: Date) -> Result<Date, ToolError> {
+    match read_date(from, "from")?.unwrap_or(today) {
+        // Yesterday may still be today where the user is.
+        from if today - from > Duration::DAY => {
+            Err(ToolError::BadArguments(format!("from is in the past: today is {today}")))
+        }
+        from => Ok(from.max(today)),
+    }
 }
 
 fn told_pieces(pieces: &[Piece], outfit: &Outfit) -> Vec<PlannedPiece> {

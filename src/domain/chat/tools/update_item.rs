@@ -11,6 +11,7 @@ use super::{MAX_COMPLAINT, Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::schema::schema_of;
 use crate::base::text::cut;
 use crate::data::wardrobe::OWN_FIELDS;
+use crate::domain::transfer;
 use crate::domain::wardrobe;
 use crate::domain::wardrobe::fields::ItemFields;
 use crate::llm::{CallContext, ToolSpec};
@@ -68,6 +69,8 @@ impl Tool for UpdateItem {
             let known = OWN_FIELDS.join(", ");
             return Err(ToolError::BadArguments(format!("changes has one or more of {known}, and nothing else")));
         }
+        // Nobody looks at a form here, so a mistake must be noticed.
+        transfer::item_fields(&changes).map_err(|fault| ToolError::BadArguments(cut(&fault, MAX_COMPLAINT)))?;
         let fields: ItemFields = serde_json::from_value(changes.clone().into())
             .map_err(|error| ToolError::BadArguments(cut(&error.to_string(), MAX_COMPLAINT)))?;
         let changed = wardrobe::change(&self.0.base.data, user, &item_id, &names, fields).await?;
