@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
 use futures::StreamExt;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -47,7 +47,11 @@ impl ServiceArguments {
         let token = match (self.token, &self.token_file) {
             (Some(token), _) => Some(token),
             (None, Some(file)) => {
-                Some(fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?)
+                let text = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+                // Some editors begin a file with a byte order mark.
+                let token = text.trim_start_matches('\u{feff}').trim();
+                ensure!(!token.is_empty(), "{} has no token in it", file.display());
+                Some(token.to_owned())
             }
             (None, None) => None,
         };

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::demo;
-use super::output::{harmless, output};
-use super::{UserArguments, block_on, data_dir_flag, settings};
+use super::output::{complain, harmless, output};
+use super::{UserArguments, block_on, data_dir_flag, documents, settings};
 use crate::app::{self, Backends};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
@@ -41,7 +41,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)), Telemetry::off())?;
     let outcome = block_on(async {
         let app = app::state(config, backends);
-        demo::load(&app).await;
+        if demo::load(&app).await {
+            complain(&format!("the store was empty, so the demo was loaded: {}", documents(&app.config)));
+        }
         Ok(app.digests.run(&user, Trigger { force: arguments.force, week: None }, Observation::default()).await?)
     })?;
     let mut out = output();

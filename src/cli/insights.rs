@@ -21,9 +21,9 @@ use crate::app;
 use crate::base::clock::{Clock, SystemClock};
 use crate::data::Data;
 use crate::domain::insights::{DEFAULT_TARGET, DEFAULT_WINDOW, Insights, LONGEST_WINDOW, Question};
+use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::insights::{Badge, ConversionStatus, CpwIntel, VaultInsights, WearRateTrend};
-use crate::model::wardrobe::WardrobeItem;
 use crate::net;
 use crate::telemetry::metrics::Metrics;
 
@@ -107,16 +107,11 @@ fn ranked(entries: &[CpwIntel], limit: usize) -> Vec<&CpwIntel> {
     ranked
 }
 
-/// Looks up brand and category of the items.
+/// Looks up the names of the items.
 async fn names(data: &Data, user: &UserId, entries: &[&CpwIntel]) -> anyhow::Result<HashMap<ItemId, String>> {
     let ids: Vec<_> = entries.iter().map(|entry| entry.item_id.clone()).collect();
     let items = data.wardrobe.find_many(user, &ids).await?;
-    let name = |item: &WardrobeItem| {
-        let colour = item.colours.first().map(|colour| &colour.name).filter(|name| !name.is_empty());
-        let parts = [item.brand.as_ref(), colour, item.category.as_ref()];
-        parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
-    };
-    Ok(items.iter().map(|item| (item.id.clone(), name(item))).collect())
+    Ok(items.iter().map(|item| (item.id.clone(), Garment::from(item).name)).collect())
 }
 
 fn report(

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::block_on;
 use super::client::{Service, ServiceArguments, path_below, read};
 use super::output::{one_line, say, tell, words};
+use crate::model::job::JobStatus;
 
 /// Default time between polls, and the longest `Retry-After` that is obeyed.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -40,8 +41,8 @@ enum Command {
     #[command(after_help = "Examples:\n  pluckit jobs list --status Failed --all")]
     List {
         /// Only jobs with this status: Pending, Running, Completed, Failed or Terminated
-        #[arg(long)]
-        status: Option<String>,
+        #[arg(long, value_parser = parse_status)]
+        status: Option<&'static str>,
         /// List the jobs of all users (administrators)
         #[arg(long)]
         all: bool,
@@ -155,7 +156,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let command = arguments.command.unwrap_or(Command::List { status: None, all: false });
     block_on(async {
         match command {
-            Command::List { status, all } => list(&service, status.as_deref(), all).await?,
+            Command::List { status, all } => list(&service, status, all).await?,
             Command::Show { id } => show(&service, &id).await?,
             Command::Tail { id } => return tail(&service, &id).await,
             Command::Terminate { id, reason } => {
@@ -177,6 +178,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Builds the path of a job.
 fn path_of(id: &str, rest: &[&str]) -> String {
     path_below("/api/jobs", &[&[id], rest].concat())
+}
+
+/// Parses a status, in any case.
+fn parse_status(text: &str) -> Result<&'static str, String> {
+    let mut names = JobStatus::ALL.into_iter().map(JobStatus::name);
+    let known = names.find(|name| name.eq_ignore_ascii_case(text));
+    known.ok_or_else(|| format!("one of {}", JobStatus::ALL.map(JobStatus::name).join(", ")))
 }
 
 async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Result<()> {

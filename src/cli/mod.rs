@@ -240,10 +240,14 @@ struct UserArguments {
 }
 
 impl UserArguments {
-    /// Reads the settings and opens the store; returns both, and the user.
-    fn open(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
+    /// Reads the settings and opens the store, and says so if it creates one; returns both, and the user.
+    fn open_or_create(&self) -> anyhow::Result<(Config, Arc<dyn DocumentStore>, UserId)> {
         let (config, user) = self.settings()?;
+        let is_new = app::has_no_store(&config);
         let store = app::open_store(&config, &clock(), &Metrics::off())?;
+        if is_new {
+            complain(&format!("there was no store: a new one was created, {}", documents(&config)));
+        }
         Ok((config, store, user))
     }
 

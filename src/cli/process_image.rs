@@ -1,6 +1,7 @@
 //! `pluckit process-image`: removes the backgrounds of local pictures, as the service does with uploads.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +24,9 @@ use crate::imaging::decode::Limits;
 use crate::imaging::pipeline::{Pipeline, Processed};
 use crate::imaging::pool::PixelPool;
 use crate::imaging::segment::{BuiltIn, CutoutMode, CutoutOptions, Segmenter};
+
+/// File extensions that would be wrong for the result, which is always WebP.
+const OTHER_FORMATS: [&str; 9] = ["png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "heic", "avif"];
 
 /// Flags of `process-image`.
 #[derive(Args)]
@@ -79,6 +83,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
     let is_directory = files.len() > 1 || output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/");
     if !is_directory {
+        let extension = output.extension().map(OsStr::to_ascii_lowercase);
+        if extension.is_some_and(|extension| OTHER_FORMATS.into_iter().any(|other| extension == other)) {
+            bail!("the result is a WebP file: name it {}", output.with_extension("webp").display());
+        }
         return Ok(vec![Order { source: files[0].clone(), target: output.to_owned() }]);
     }
     fs::create_dir_all(output).with_context(|| format!("the directory {} cannot be made", output.display()))?;

@@ -69,7 +69,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { command, user_arguments } = arguments;
     let (_, store, user) = match command {
         Command::Create { .. } => {
-            let opened = user_arguments.open()?;
+            let opened = user_arguments.open_or_create()?;
             if user_arguments.user.is_none() && opened.0.environment == Environment::Production {
                 bail!("--user is needed outside of development: there is no development user");
             }

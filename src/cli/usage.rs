@@ -45,7 +45,7 @@ pub struct Arguments {
 
 /// Reads the usage from the configured store and prints it.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (config, store, user) = arguments.user_arguments.open()?;
+    let (config, store, user) = arguments.user_arguments.open_existing()?;
     let usage = Data::new(store).usage;
     let first = first_of(arguments.days.into(), clock().now().date());
     let days = block_on(async {

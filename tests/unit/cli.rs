@@ -490,6 +490,9 @@ fn an_error_event_fails_the_turn_but_shows_what_was_said() {
         json!({ "type": "done", "model": "m", "tokenCount": 1, "runId": "r" }),
     ]));
     place.write("token", "at-secret\n");
+    place.write("empty", "\u{feff}\n");
+    let done = place.run(&["chat", "--url", &url, "--token-file", "empty", "Hello"]);
+    assert_eq!((done.code, done.error.as_str()), (Some(1), "pluckit: empty has no token in it\n"));
     let done = place.run(&["chat", "--url", &url, "--token-file", "token", "Hello"]);
     assert_eq!((done.code, done.error.as_str()), (Some(1), ""), "{done:?}");
     assert_eq!(done.out, "Let me\n! Something went wrong. Please try again.\n");
@@ -662,6 +665,21 @@ fn a_reader_that_goes_away_is_no_fault() {
         let mut error = String::new();
         child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
         assert_eq!((child.wait().unwrap().code(), error.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn wrong_flags_are_refused_before_anything_is_done() {
+    let place = Place::new();
+    place.write("coat.jpg", "x");
+    for (arguments, code, said) in [
+        (&["process-image", "coat.jpg", "-o", "coat.PNG"][..], 1, "the result is a WebP file: name it coat.webp"),
+        (&["jobs", "list", "--status", "done"], 2, "one of Pending, Running, Completed, Failed, Terminated"),
+        (&["jobs", "list", "--status", "failed", "--url", "http://127.0.0.1:9"], 1, "nothing answers"),
+    ] {
+        let done = place.run(arguments);
+        assert_eq!(done.code, Some(code), "{arguments:?}: {done:?}");
+        assert!(done.error.contains(said), "{arguments:?}: {done:?}");
     }
 }
 

@@ -36,6 +36,9 @@ fn answer(request: &Received) -> Answer {
     if request.last_message().ends_with("Go on for ever") {
         return vec![text("one "), text("two "), Step::Stall].into();
     }
+    if request.last_message() == "Hi" {
+        return say(&["Hello."]).into();
+    }
     let pieces = pieces();
     say(&pieces.iter().map(String::as_str).collect::<Vec<_>>()).pause(Duration::from_millis(25)).into()
 }
@@ -172,6 +175,12 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     let mut talk = Talk::start(first_address, &["Count again"]);
     talk.until_seen(" 10 ").await;
     talk.child.kill().await.unwrap();
+    // An answer to another program, which belongs to no chat, is not the conversation to resume.
+    let completion =
+        serde_json::json!({ "model": "pluckit-stylist", "messages": [{ "role": "user", "content": "Hi" }] });
+    let completions = format!("http://{first_address}/api/v1/chat/completions");
+    let completed = http.post(completions).json(&completion).send().await.unwrap();
+    assert_eq!(completed.status(), 200);
     let (code, out, complaints) = Talk::start(second_address, &["--resume"]).end().await;
     assert_eq!(
         (code, out.as_str(), complaints.as_str()),

@@ -154,6 +154,7 @@ fn commands_that_read_create_no_store() {
             "pluckit: there is no store in /nowhere/data",
         ),
         (&["token", "list"], 1, "pluckit: there is no store in ./data"),
+        (&["usage"], 1, "pluckit: there is no store in ./data"),
         (&["token", "delete", "x"], 1, "pluckit: there is no store in ./data"),
         (&["import", "--dry-run", "-", "--format", "jsonl"], 0, "0 created, 0 updated, 0 unchanged, 0 rejected"),
         (&["doctor"], 0, "there is no store in ./data yet: the first start creates it"),

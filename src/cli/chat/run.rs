@@ -122,14 +122,16 @@ impl Chat {
     }
 }
 
-/// Finds the newest run and the earlier ones of its chat, oldest first.
+/// Finds the newest run of a chat and the earlier ones of that chat, oldest first. Without any chat, finds the newest
+/// run: requests of other programs, such as those to `/api/v1`, belong to none.
 pub async fn last_runs(service: &Service) -> anyhow::Result<Vec<Run>> {
     let list = async |query: String| -> anyhow::Result<Vec<Run>> {
         let mut page: Value = service.get(&format!("/api/chat/runs?{query}"), &[]).await?;
         serde_json::from_value(page["runs"].take()).context("the service's answer cannot be read")
     };
-    let newest = list("pageSize=1".to_owned()).await?;
-    let Some(newest) = newest.first() else { bail!("there is no conversation to resume") };
+    let newest = list(format!("pageSize={MOST_RUNS}")).await?;
+    let newest = newest.iter().find(|run| run.chat_id.is_some()).or(newest.first());
+    let Some(newest) = newest else { bail!("there is no conversation to resume") };
     let ids: Vec<String> = match &newest.chat_id {
         Some(chat) => {
             let chat: String = url::form_urlencoded::byte_serialize(chat.as_bytes()).collect();
