@@ -215,6 +215,7 @@ fn wardrobe_groups() -> Vec<Group> {
         Group::wardrobe("profile", profile::user()),
         Group::wardrobe("wardrobe", wardrobe::user()),
         Group::wardrobe("wardrobe", drafts::user()),
+        Group::wardrobe("wardrobe", drafts::user_retries()).quota(Kind::Upload),
         Group::wardrobe("wardrobe", cutouts::user()),
         Group::wardrobe("wardrobe", cutouts::slow_user()).quota(Kind::Upload).time_limit(MEDIA_TIME_LIMIT),
         Group::wardrobe("wardrobe", drafts::user_uploads())

@@ -37,6 +37,10 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 const OPENER_POLICY: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin-allow-popups"));
 
+/// Other sites may not show the client in a frame.
+const FRAMING_POLICY: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("content-security-policy"), HeaderValue::from_static("frame-ancestors 'self'"));
+
 type WorthCompressing = And<And<DefaultPredicate, SizeAbove>, NotForContentType>;
 
 /// Serves the files of a client. Cheap to clone.
@@ -66,8 +70,9 @@ impl WebClient {
     /// Answers a request for a path without a route.
     pub async fn answer(self, request: Request) -> Response {
         let mut response = self.find(request).await.unwrap_or_else(IntoResponse::into_response);
-        let (name, value) = OPENER_POLICY;
-        response.headers_mut().insert(name, value);
+        for (name, value) in [OPENER_POLICY, FRAMING_POLICY] {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 

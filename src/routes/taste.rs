@@ -1,6 +1,7 @@
 //! The taste quiz.
 
 use axum::extract::State;
+use axum::middleware::from_fn;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,7 +12,7 @@ use crate::domain::quiz::Responded;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, Fields, Read};
-use crate::http::layers::auth::CurrentUser;
+use crate::http::layers::auth::{CurrentUser, refuse_read_only};
 use crate::model::ids::{QuizSessionId, ScrapedItemId, UserId};
 use crate::model::quiz::{InferredTastes, QuizCard, QuizImage, QuizResponse, QuizSession, QuizSubject};
 use crate::model::timestamp::Timestamp;
@@ -23,7 +24,9 @@ const MISSING: ApiError = ApiError::NotFound("Quiz session not found.");
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(find_quiz)).routes(routes!(add_response)).routes(routes!(complete_quiz))
+    // Without an open session it begins one.
+    let find = OpenApiRouter::new().routes(routes!(find_quiz)).layer(from_fn(refuse_read_only));
+    find.routes(routes!(add_response)).routes(routes!(complete_quiz))
 }
 
 #[derive(Serialize, ToSchema)]

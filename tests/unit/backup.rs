@@ -228,6 +228,29 @@ fn only_empty_directories_and_earlier_backups_are_written_to() {
 }
 
 #[test]
+fn links_pipes_and_devices_in_a_backup_are_not_followed() {
+    let place = TempDir::new().unwrap();
+    let run = place.path();
+    succeed(run, &["reset", "--demo", "--yes"]);
+    succeed(run, &["backup", "to"]);
+    for name in ["backup.json", "pluckit.db", "blobs"] {
+        let part = run.join("to").join(name);
+        let aside = run.join("aside");
+        fs::rename(&part, &aside).unwrap();
+        let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        let link = |path: &Path| std::os::unix::fs::symlink(&aside, path).unwrap();
+        for replace in [&pipe as &dyn Fn(&Path), &link] {
+            replace(&part);
+            let told = refusal(run, &["restore", "--data-dir", "elsewhere", "to"]);
+            assert!(told.contains(&format!("{name} is a link or a special file")), "{told}");
+            fs::remove_file(&part).unwrap();
+        }
+        fs::rename(&aside, &part).unwrap();
+    }
+    succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
+}
+
+#[test]
 fn a_backup_without_all_its_blobs_is_not_restored() {
     let place = TempDir::new().unwrap();
     let run = place.path();

@@ -237,6 +237,30 @@ async fn a_user_has_so_many_streams_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_goes_on_without_its_client_counts_as_a_stream() {
+    let model = ModelServer::start().await;
+    model.otherwise(|request| match request.kind {
+        Kind::Stream => Answer::Steps(vec![Step::Stall]),
+        _ => say(&["[]"]).into(),
+    });
+    let app = TestApp::builder().model_server(&model).setting("RATE_LIMITS", "true");
+    let app = app.setting("CHAT_STREAMS_PER_USER", "1").start();
+    let ada = app.user("ada").await;
+    let body = json!({"message": "Hello", "onDisconnect": "continue"}).to_string();
+    let first = ada.begin(Method::POST, "/api/chat", Some("application/json"), body).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    drop(first);
+    let again = async || ada.post("/api/chat", json!({"message": "Hello again"})).await.status;
+    assert_eq!(again().await, StatusCode::TOO_MANY_REQUESTS);
+    // Once it is stopped, another one may begin.
+    let runs = ada.get("/api/chat/runs").await.json();
+    let run = runs["runs"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ada.post(&format!("/api/chat/runs/{run}/stop"), json!({})).await.status, StatusCode::OK);
+    model.otherwise(|_| say(&["Hello."]));
+    assert_eq!(again().await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_of_a_day_are_spent_and_come_back_at_midnight() {
     let model = ModelServer::start().await;
     model.otherwise(|_| say(&["Hello."]).usage(60, 50));
@@ -273,5 +297,7 @@ async fn services_and_callers_without_a_credential_have_a_quota_of_their_own() {
         assert_eq!([send(&service).await, send(&service).await, send(&service).await], [400, 400, 429], "{mode:?}");
         let ada = app.user("ada").await;
         assert_eq!([send(&ada).await, send(&ada).await], [400, 429], "{mode:?}");
+        // Having a stored photo processed again is as much work.
+        assert_eq!(ada.post("/api/wardrobe/drafts/none/retry", json!({})).await.status.as_u16(), 429, "{mode:?}");
     }
 }

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::check_kind;
 use super::mirror::hash_file;
 use crate::base::private_files;
 
@@ -61,6 +62,7 @@ pub fn write(directory: &Path, blobs: &Blobs) -> anyhow::Result<String> {
 /// Reads the list with this SHA-256 from a directory.
 pub fn read(directory: &Path, sha256: &str) -> anyhow::Result<Blobs> {
     let file = directory.join(file_name(sha256));
+    check_kind(&file, FileType::is_file)?;
     let found = hash_file(&file).with_context(|| format!("{} cannot be read", file.display()))?;
     ensure!(found == sha256, "{} is damaged: its content is not what was backed up", file.display());
     let mut blobs = Blobs::new();

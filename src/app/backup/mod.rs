@@ -14,7 +14,7 @@ mod list;
 mod mirror;
 mod target;
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -212,6 +212,7 @@ fn stage(parts: &Parts, manifest: &Manifest, from: &Path, writing: &Path) -> any
         let copy = writing.join(BLOB_DIRECTORY);
         private_files::create_directories(&copy)?;
         let mut mirror = Mirror::new(&copy, writing, list::Blobs::new());
+        check_kind(&from.join(BLOB_DIRECTORY), FileType::is_dir)?;
         mirror.copy(&from.join(BLOB_DIRECTORY))?;
         match &manifest.blob_list {
             Some(sha256) => mirror.compare(&list::read(from, sha256)?, &from.join(BLOB_DIRECTORY))?,
@@ -260,10 +261,19 @@ pub fn clear(config: &Config) -> anyhow::Result<()> {
 
 fn read_manifest(from: &Path) -> anyhow::Result<Manifest> {
     let file = from.join(MANIFEST);
-    let text = fs::read_to_string(&file).with_context(|| format!("{} is no complete backup", from.display()))?;
+    let incomplete = || format!("{} is no complete backup", from.display());
+    check_kind(&file, FileType::is_file).with_context(incomplete)?;
+    let text = fs::read_to_string(&file).with_context(incomplete)?;
     let manifest: Manifest = serde_json::from_str(&text).with_context(|| file.display().to_string())?;
     ensure!(manifest.form <= FORM, "{} was written by a newer version, {}", from.display(), manifest.version);
     Ok(manifest)
+}
+
+/// Checks the kind of a part of a backup. Links, pipes and devices would lead elsewhere, or never end.
+fn check_kind(path: &Path, is_right: fn(&FileType) -> bool) -> anyhow::Result<()> {
+    let found = fs::symlink_metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    ensure!(is_right(&found.file_type()), "{} is a link or a special file", path.display());
+    Ok(())
 }
 
 /// Copies a database and returns the size of the copy; `None` if there is no database.
@@ -285,6 +295,7 @@ fn stage_database(
     find_damage: impl Fn(&Path) -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<PathBuf> {
     let (from, staged) = (from.join(name), writing.join(name));
+    check_kind(&from, FileType::is_file)?;
     copy_file(&from, &staged).with_context(|| format!("{} cannot be copied", from.display()))?;
     if let Some(damage) = find_damage(&staged)? {
         bail!("{} is damaged: {damage}", from.display());

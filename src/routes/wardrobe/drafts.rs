@@ -34,7 +34,12 @@ const PHOTO_GONE: ApiError = ApiError::Gone("The uploaded photo is no longer the
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_drafts)).routes(routes!(accept_draft)).routes(routes!(retry_draft))
+    OpenApiRouter::new().routes(routes!(list_drafts)).routes(routes!(accept_draft))
+}
+
+/// Routes for users that have a stored photo processed again.
+pub fn user_retries() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(retry_draft))
 }
 
 /// Routes for users that accept a photo.

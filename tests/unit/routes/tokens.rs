@@ -120,6 +120,9 @@ async fn a_token_with_scopes_is_held_to_them() {
         let changed = program.put(MEMORY, json!({"summary": "x"})).await;
         let expected = if may_write { (200, json!({"status": "updated"})) } else { refused_to_write() };
         assert_eq!(changed.summary(), expected, "{scopes}");
+        // It begins a session, although it is a GET.
+        let quiz = program.get("/api/taste/quiz").await;
+        assert_eq!(quiz.status.as_u16(), if may_write { 200 } else { 403 }, "{scopes}: {}", quiz.text());
         let listed = list(&ada).await.into_iter().find(|token| token["id"] == made["id"]).unwrap();
         assert_eq!(listed["scopes"], made["scopes"]);
         assert_eq!(listed["expiresAt"], "2026-03-09T09:15:00.000Z");

@@ -87,6 +87,7 @@ async fn pages_and_files_of_a_client_are_served_beside_the_api() {
         assert_eq!(answer.header("cache-control"), "no-cache", "{path}");
         assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin-allow-popups", "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("content-security-policy"), "frame-ancestors 'self'", "{path}");
     }
     for (path, content_type, cache) in [
         (format!("/{SCRIPT}"), "text/javascript", "public, max-age=31536000, immutable"),

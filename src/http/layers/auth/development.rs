@@ -39,7 +39,7 @@ pub fn decide(evidence: &Evidence<'_>, origins: &AllowedOrigins) -> Bypass {
     if !is_addressed_to_loopback(evidence) {
         return Bypass::Denied("the host of the request is not a loopback name");
     }
-    if was_forwarded(headers) || headers.keys().any(|name| name.as_str().starts_with("x-azure-")) {
+    if was_forwarded(headers) || headers.keys().any(is_mark_of_proxy) {
         return Bypass::Denied("the request came through a proxy");
     }
     Bypass::Applies
@@ -49,6 +49,12 @@ pub fn decide(evidence: &Evidence<'_>, origins: &AllowedOrigins) -> Bypass {
 pub fn was_forwarded(headers: &HeaderMap) -> bool {
     let is_mark = |name: &HeaderName| name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-arr-");
     headers.contains_key(FORWARDED) || headers.keys().any(is_mark)
+}
+
+/// Whether a header shows that a proxy or tunnel has its own name for the client.
+fn is_mark_of_proxy(name: &HeaderName) -> bool {
+    const MARKS: [&str; 5] = ["via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"];
+    MARKS.contains(&name.as_str()) || name.as_str().starts_with("x-azure-")
 }
 
 fn is_foreign(headers: &HeaderMap, origins: &AllowedOrigins) -> bool {
@@ -81,10 +87,13 @@ fn is_addressed_to_loopback(evidence: &Evidence<'_>) -> bool {
 }
 
 fn is_loopback_name(authority: &Authority) -> bool {
-    if authority.as_str().contains('@') {
+    let host = authority.host();
+    // Nothing but a port may follow: no user before it, and no name after an address in brackets.
+    let port = authority.as_str().strip_prefix(host);
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    if !port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
         return false;
     }
-    let host = authority.host();
     if let Some(inside) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return inside.parse::<Ipv6Addr>().is_ok_and(|address| address.to_canonical().is_loopback());
     }
@@ -152,6 +161,8 @@ mod tests {
             ("127.0.0.1:5000", "/", &[("host", "localhost@attacker.example")]),
             ("127.0.0.1:5000", "/", &[("host", "192.168.1.7:7071")]),
             ("127.0.0.1:5000", "/", &[("host", "[::2]")]),
+            ("127.0.0.1:5000", "/", &[("host", "[::1]evil")]),
+            ("127.0.0.1:5000", "/", &[("host", "localhost:http")]),
             ("127.0.0.1:5000", "/", &[("host", "")]),
             ("127.0.0.1:5000", "http://attacker.example/api/moods", &[host]),
             ("127.0.0.1:5000", "/", &[host, ("x-forwarded-for", "203.0.113.7")]),
@@ -159,6 +170,9 @@ mod tests {
             ("127.0.0.1:5000", "/", &[host, ("forwarded", "for=203.0.113.7")]),
             ("127.0.0.1:5000", "/", &[host, ("x-arr-log-id", "1")]),
             ("127.0.0.1:5000", "/", &[host, ("x-azure-clientip", "203.0.113.7")]),
+            ("127.0.0.1:5000", "/", &[host, ("via", "1.1 tunnel")]),
+            ("127.0.0.1:5000", "/", &[host, ("x-real-ip", "203.0.113.7")]),
+            ("127.0.0.1:5000", "/", &[host, ("cf-connecting-ip", "203.0.113.7")]),
         ] {
             let decided = decide_for(peer, uri, headers);
             assert!(matches!(decided, Bypass::Denied(_)), "{peer} {uri} {headers:?}: {decided:?}");

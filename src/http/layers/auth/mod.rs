@@ -144,6 +144,17 @@ pub async fn refuse_api_tokens(request: Request, next: Next) -> Result<Response,
     Ok(next.run(request).await)
 }
 
+/// Layer for a `GET` route that changes something, inside [`require_user`]: refuses read-only API tokens.
+///
+/// # Errors
+/// 403 for a program with such a token.
+pub async fn refuse_read_only(request: Request, next: Next) -> Result<Response, ApiError> {
+    match request.extensions().get::<ByApiToken>() {
+        Some(ByApiToken(scopes)) if !scopes.allow(Scope::WardrobeWrite) => Err(READ_ONLY),
+        Some(_) | None => Ok(next.run(request).await),
+    }
+}
+
 /// Layer for admin routes, inside [`refuse_api_tokens`]: admits administrators.
 ///
 /// # Errors
