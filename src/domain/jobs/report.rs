@@ -143,7 +143,7 @@ mod tests {
         2 new items.
 
         - Job: scraper.run (`0a`)
-        - Asked for: 2026-03-02T09:15:00.000Z
+        - Requested: 2026-03-02T09:15:00.000Z
         - Finished: 2026-03-02T09:15:00.000Z
 
         ## Counts
