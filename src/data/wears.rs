@@ -7,7 +7,7 @@ use crate::model::timestamp::Timestamp;
 use crate::store::Key;
 
 /// Most wears that an item lists, and most actions that it records.
-const MOST_REMEMBERED: usize = 30;
+pub const MOST_REMEMBERED: usize = 30;
 
 /// Field with the wear events that may not have their own document yet.
 pub const PENDING_EVENTS: &str = "pendingWearEvents";

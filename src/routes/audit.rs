@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppQuery, Fields, Read};
+use crate::http::extract::{AppJson, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read};
 use crate::model::audit::AuditEntry;
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
@@ -16,8 +16,6 @@ use crate::state::AppState;
 
 const PAGE: usize = 50;
 const LONGEST_ID: usize = 500;
-/// Longest continuation token. Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_TOKEN: usize = 16_000;
 
 /// Routes for administrators.
 pub fn admin() -> OpenApiRouter<AppState> {
@@ -32,7 +30,8 @@ struct ListActionsRequest {
 impl Read for ListActionsRequest {
     fn read(fields: &mut Fields) -> Self {
         let user = fields.optional_text("userId", LONGEST_ID).filter(|user| !user.is_empty());
-        let after = fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty());
+        let after =
+            fields.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN).filter(|token| !token.is_empty());
         Self { user: user.map(UserId::from), after }
     }
 }

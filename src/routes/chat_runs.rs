@@ -13,7 +13,7 @@ use crate::domain::chat::runs::{RunView, ToolView};
 use crate::http::chat_events::{Form, LARGEST_NUMBER, WireEvent, last_event_id, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id};
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read, chat_id};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::chat_run::{RunStatus, RunSummary, StopReason};
 use crate::model::ids::{ChatId, RunId};
@@ -24,8 +24,6 @@ use crate::state::AppState;
 const DEFAULT_PAGE: i64 = 20;
 const LARGEST_PAGE: i64 = 100;
 const LONGEST_STATUS: usize = 20;
-/// Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_TOKEN: usize = 16_000;
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
@@ -54,7 +52,7 @@ impl Read for ListRunsRequest {
             chat_id,
             status,
             page_size: fields.integer_within("pageSize", DEFAULT_PAGE, 1..=LARGEST_PAGE),
-            after: filled(fields.optional_text("continuationToken", LONGEST_TOKEN)),
+            after: filled(fields.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN)),
         }
     }
 }

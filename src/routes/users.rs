@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::data::bans::Bans;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppQuery, Fields, Read};
+use crate::http::extract::{AppJson, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read};
 use crate::model::ban::Ban;
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
@@ -20,10 +20,9 @@ const PAGE: usize = 50;
 /// Concurrent look-ups of users.
 const CONCURRENT: usize = 8;
 const LONGEST_ID: usize = 500;
-/// Longest continuation token: those of Cosmos DB grow with the number of partitions, and this adds a prefix.
-const LONGEST_TOKEN: usize = 16_010;
 /// Prefix of the tokens of the list's second part.
 const BANNED: &str = "banned:";
+const LONGEST_TOKEN: usize = BANNED.len() + LONGEST_CONTINUATION_TOKEN;
 
 /// Routes for administrators.
 pub fn admin() -> OpenApiRouter<AppState> {

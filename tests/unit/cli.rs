@@ -674,6 +674,8 @@ fn wrong_flags_are_refused_before_anything_is_done() {
     place.write("coat.jpg", "x");
     for (arguments, code, said) in [
         (&["process-image", "coat.jpg", "-o", "coat.PNG"][..], 1, "the result is a WebP file: name it coat.webp"),
+        (&["chat", " "], 1, "pluckit: the message is empty"),
+        (&["chat", &"é".repeat(8001)], 1, "a message has at most 8000 characters; this one has 8001"),
         (&["jobs", "list", "--status", "done"], 2, "one of Pending, Running, Completed, Failed, Terminated"),
         (&["jobs", "list", "--status", "failed", "--url", "http://127.0.0.1:9"], 1, "nothing answers"),
     ] {

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::thread;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -96,6 +96,9 @@ impl Conversation {
 
     /// Runs one turn. Returns whether it was answered.
     async fn say(&mut self, message: &str) -> anyhow::Result<bool> {
+        ensure!(!message.trim().is_empty(), "the message is empty");
+        let length = message.chars().count();
+        ensure!(length <= LONGEST_MESSAGE, "a message has at most {LONGEST_MESSAGE} characters; this one has {length}");
         let mut answer = Answer::default();
         self.screen.wait();
         let outcome = tokio::select! {

@@ -40,7 +40,7 @@ pub async fn refresh(chat: &Chat, run: Option<&RunId>, turn: &PreparedTurn, answ
     if turn.memory.as_ref().is_some_and(was_counted) {
         return false;
     }
-    let count = turn.said_before + 2; // this turn's message and answer
+    let count = turn.said_before + MESSAGES_PER_TURN as usize;
     let folded = is_due(turn.memory.as_ref(), count) && try_to_fold(chat, run, turn, answer, count).await;
     if !folded && turn.memory.is_some() {
         let counted = chat.data.conversations.count_messages(&turn.turn.user, run, MESSAGES_PER_TURN);

@@ -6,16 +6,13 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Kind, Options, canonical};
 use crate::base::hash::sha256_hex;
-use crate::data::wears::PENDING_EVENTS;
+use crate::data::wears::{MOST_REMEMBERED, PENDING_EVENTS};
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::CONDITIONS;
 use crate::store::{Container, Key};
 
 /// Hex digits of an id derived from content: 128 bits.
 const ID_DIGITS: usize = 32;
-
-/// Most wears kept in an item.
-const MOST_WEARS: usize = 30;
 
 /// Characters of an invalid value that are quoted.
 const QUOTED: usize = 40;
@@ -331,7 +328,7 @@ impl Shape {
             Self::Price => return AMOUNT.check(name, value, origin),
             Self::Wears => {
                 Self::List(&Self::Object(WEAR)).check(name, value, origin)?;
-                value.as_array().is_some_and(|wears| wears.len() <= MOST_WEARS)
+                value.as_array().is_some_and(|wears| wears.len() <= MOST_REMEMBERED)
             }
         };
         if fits { Ok(()) } else { Err(self.fault(name, value)) }
@@ -355,7 +352,7 @@ impl Shape {
             Self::Colour => "a name, a hex value, or both",
             Self::Price => "an amount",
             Self::Wears => {
-                return format!("{name} has more than {MOST_WEARS} entries: wear events have a file of their own");
+                return format!("{name} has more than {MOST_REMEMBERED} entries: wear events have a file of their own");
             }
         };
         let hint = value.as_str().filter(|_| matches!(self, Self::Moment)).and_then(date_hint).unwrap_or_default();

@@ -26,7 +26,7 @@ use crate::store::Key;
 /// Longest text of a wear, in characters.
 const LONGEST_TEXT: usize = 200;
 /// How far a client's clock may be ahead.
-const CLOCK_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
+pub const CLOCK_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Source of a wear whose client names none.
 const UNKNOWN_SOURCE: &str = "unknown";
 

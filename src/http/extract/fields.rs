@@ -12,7 +12,7 @@ use crate::http::error::{ApiError, Fault, Step, echo, echo_fields};
 /// Longest signal that is examined, in characters.
 const LONGEST_SIGNAL: usize = 20;
 /// Longest continuation token, in characters. Tokens of Cosmos DB grow with the number of partitions.
-const LONGEST_CONTINUATION_TOKEN: usize = 16_000;
+pub const LONGEST_CONTINUATION_TOKEN: usize = 16_000;
 
 /// A request type that can be read from [`Fields`].
 pub trait Read: Sized {

@@ -6,6 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::base::json::{object, objects};
+use crate::data::wears::MOST_REMEMBERED;
 use crate::domain::item_blobs::{Named, is_own, is_picture_of};
 use crate::domain::wardrobe::fields::{self, ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
 use crate::domain::wardrobe::wears::{WeatherFields, listed_wear};
@@ -18,8 +19,6 @@ use crate::state::AppState;
 
 /// Longest picture URL, in bytes.
 const LONGEST_URL: usize = 2048;
-/// Wears that an item lists.
-const MOST_WEARS: usize = 30;
 
 /// An item on the wire. Lists, flags and the wear count are always there; other fields are left out when they are not
 /// known.
@@ -297,7 +296,7 @@ impl CreateItemRequest {
             ));
         }
         wears.sort_by_key(|wear| std::cmp::Reverse(wear.occurred_at));
-        wears.truncate(MOST_WEARS);
+        wears.truncate(MOST_REMEMBERED);
         let listed = |wear: &WearRequest| {
             listed_wear(wear.occurred_at, wear.occasion.as_deref(), wear.weather_snapshot.as_ref())
         };

@@ -15,6 +15,7 @@ use super::item::shown_picture;
 use crate::base::chain::Chain;
 use crate::data;
 use crate::data::styling::StylingActivities;
+use crate::domain::wardrobe::wears::CLOCK_ERROR;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
@@ -32,8 +33,6 @@ const LONGEST_TEXT: usize = 200;
 const ADDED_TO_BOARD: &str = "AddedToStyleBoard";
 /// How long after an activity the user may be asked whether the garment was worn.
 const LIFE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-/// How far a client's clock may be ahead.
-const CLOCK_ERROR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most pending activities examined for suggestions.
 const MOST_PENDING: usize = 200;
 /// Concurrent writes of activities that need no answer any more.
