@@ -45,6 +45,11 @@ const ABANDONED: Duration = Duration::from_secs(60 * 60);
 const DISK_DEADLINE: Duration = Duration::from_secs(8);
 /// Bytes written to check for free space.
 const TRIAL: usize = 4096;
+/// Space that blobs leave free on their disk, so that documents can be written and users can sign in when pictures have
+/// filled the rest.
+const KEPT_FREE: u64 = 512 * 1024 * 1024;
+/// The part of a small disk that blobs leave free instead.
+const KEPT_PART: u64 = 20;
 /// Bytes read at once.
 const PIECE: usize = 128 * 1024;
 /// Marks the end of a file with an appended source hash.
@@ -67,6 +72,14 @@ pub struct LocalBlobs {
 #[derive(Debug, thiserror::Error)]
 #[error("{} is another directory than the one that was opened: nothing is written until that one is back", .0.display())]
 struct Replaced(PathBuf);
+
+/// The rest of the disk is for documents.
+#[derive(Debug, thiserror::Error)]
+#[error("{} has {free_mib} MiB left, which are kept for documents: no pictures are stored until more are free", .path.display())]
+struct NoRoom {
+    path: PathBuf,
+    free_mib: u64,
+}
 
 impl LocalBlobs {
     /// Opens the blobs in `directory`, creating it if missing; `base` is the URL below which clients find
@@ -137,7 +150,19 @@ impl LocalBlobs {
         }
     }
 
+    /// Checks that the disk has room for a blob of this many bytes besides the space for documents.
+    fn check_room(&self, bytes: usize) -> io::Result<()> {
+        let disk = rustix::fs::statvfs(&*self.root)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if leaves_room(disk.f_blocks.saturating_mul(disk.f_frsize), free, bytes) {
+            return Ok(());
+        }
+        let no_room = NoRoom { path: self.root.to_path_buf(), free_mib: free / (1024 * 1024) };
+        Err(io::Error::new(ErrorKind::StorageFull, no_room))
+    }
+
     fn write(&self, path: &Path, content: &[u8], source: Option<&SourceHash>, replace: bool) -> io::Result<Put> {
+        self.check_room(content.len())?;
         let temporary = self.write_temporary(content, &behind(content, source))?;
         let directory = path.parent().unwrap_or(&self.root);
         let mut tries = 0;
@@ -285,6 +310,12 @@ impl BlobStore for LocalBlobs {
         let swept = self.blocking(move |store| found(sweep(&store.root.join(WRITING), now))).await?;
         Ok(swept.unwrap_or_default())
     }
+}
+
+/// Whether a blob of this many bytes leaves enough free on a disk with this much space in total and free.
+fn leaves_room(total: u64, free: u64, bytes: usize) -> bool {
+    // A file system that does not know its size, such as some that are mounted over a network, has no room to check.
+    total == 0 || free >= KEPT_FREE.min(total / KEPT_PART).saturating_add(bytes as u64)
 }
 
 /// Deletes files of writers that have crashed.
@@ -468,4 +499,34 @@ fn is_missing(error: &io::Error) -> bool {
 
 fn fault(error: io::Error) -> Error {
     if outage::of_io(&error) { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn blobs_leave_room_for_documents() {
+        for (total, free, bytes, expected) in [
+            // 512 MiB of a disk of a TiB.
+            (1024 * 1024 * MIB, 532 * MIB, 20 * MIB, true),
+            (1024 * 1024 * MIB, 532 * MIB, 20 * MIB + 1, false),
+            // A twentieth of a small one.
+            (200 * MIB, 30 * MIB, 20 * MIB, true),
+            (200 * MIB, 30 * MIB - 1, 20 * MIB, false),
+            (200 * MIB, 0, 0, false),
+            (0, 0, 20 * MIB, true),
+        ] {
+            assert_eq!(leaves_room(total, free, usize::try_from(bytes).unwrap()), expected, "{total} {free} {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_kept_for_documents_counts_as_full() {
+        let no_room = NoRoom { path: "/data/blobs".into(), free_mib: 7 };
+        let error = fault(io::Error::new(ErrorKind::StorageFull, no_room));
+        assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    }
 }
