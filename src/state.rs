@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use crate::base::turns::Turns;
 use crate::data;
 use crate::domain::base::Base;
 use crate::domain::budget::Budget;
@@ -31,6 +32,7 @@ use crate::identity::api_token::ApiTokenService;
 use crate::identity::google::GoogleVerifier;
 use crate::identity::service::ServiceVerifier;
 use crate::identity::session::SessionService;
+use crate::model::ids::UserId;
 use crate::model::schedule::Schedule;
 use crate::model::timestamp::Timestamp;
 
@@ -88,6 +90,10 @@ pub struct Parts {
     pub limits: Limits,
     /// Memory budget of request bodies.
     pub bodies: BodyMemory,
+    /// Memory budget of answers that are complete, until they are sent.
+    pub answers: BodyMemory,
+    /// Turns of users for reads of many documents, such as all items of a collection.
+    pub large_reads: Arc<Turns<UserId>>,
     /// Token budgets of users.
     pub budget: Budget,
     /// Timers.

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::backends::Backends;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
+use crate::base::turns::Turns;
 use crate::config::Config;
 use crate::data::Data;
 use crate::domain::backlog::Backlog;
@@ -53,6 +54,9 @@ use crate::queue::traced::TracedQueue;
 use crate::state::{AppState, Parts};
 use crate::store::DocumentStore;
 use crate::workers::timers;
+
+/// Reads of many documents by one user at once, such as all items of a collection.
+const LARGE_READS: usize = 2;
 
 /// Builds the state that handlers and workers share. The binary and all tests use this function.
 pub fn state(config: Config, backends: Backends) -> AppState {
@@ -121,6 +125,8 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         media,
         describer,
         bodies,
+        answers: BodyMemory::new(limits.body_memory),
+        large_reads: parts_of_tools.large_reads.clone(),
         item_blobs,
         digests,
         moods,
@@ -193,6 +199,7 @@ fn open_parts_of_tools(
         forecasts: Forecasts::new(base.clone()),
         drafts: drafts.clone(),
         taste: taste.clone(),
+        large_reads: Arc::new(Turns::new(LARGE_READS)),
     })
 }
 

@@ -1,4 +1,6 @@
-//! Strict reading of JSON fields: an object must be an object.
+//! Strict reading of JSON fields: an object must be an object. Lengths of JSON texts.
+
+use std::io::{self, Write};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -33,4 +35,38 @@ pub fn objects<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) 
         }
     };
     elements.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Returns the length of the value's JSON, in bytes.
+pub fn length(value: &Value) -> usize {
+    struct Counter(usize);
+
+    impl Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut counter = Counter(0);
+    serde_json::to_writer(&mut counter, value).expect("a value is JSON, and counting does not fail");
+    counter.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_length_is_that_of_the_text() {
+        for value in [json!(null), json!({"a": ["\u{1}\"ä😀", 1.5, {}]}), json!("plain")] {
+            assert_eq!(length(&value), value.to_string().len(), "{value}");
+        }
+    }
 }

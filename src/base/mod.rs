@@ -13,3 +13,4 @@ pub mod outage;
 pub mod private_files;
 pub mod schema;
 pub mod text;
+pub mod turns;

@@ -59,6 +59,16 @@ impl Collections {
         pages::take(pages::walk(&*self.0, query), MOST_LISTED).await
     }
 
+    /// Counts the owner's collections.
+    pub async fn count(&self, owner: &UserId) -> Result<u64> {
+        Ok(self.0.count(&Query::partition(Container::Collections, owner.as_str())).await?)
+    }
+
+    /// Counts a user's entries in the index.
+    pub async fn count_memberships(&self, user: &UserId) -> Result<u64> {
+        Ok(self.0.count(&Query::partition(Container::CollectionMembers, user.as_str())).await?)
+    }
+
     /// Streams all collections of all owners.
     pub fn all(&self) -> impl Stream<Item = Result<Collection>> + Send + '_ {
         pages::walk(&*self.0, Query::all(Container::Collections))

@@ -89,7 +89,13 @@ impl Drafts {
         limit: usize,
         after: Option<String>,
     ) -> Result<(Vec<WardrobeItem>, Option<String>)> {
-        pages::page_and_next(&*self.0, &newest_query(user).limit(limit).after(after)).await
+        let query = newest_query(user).limit(limit).most_bytes(pages::PAGE_BYTES).after(after);
+        pages::page_and_next(&*self.0, &query).await
+    }
+
+    /// Counts a user's drafts.
+    pub async fn count(&self, user: &UserId) -> Result<u64> {
+        Ok(self.0.count(&query_of(user)).await?)
     }
 
     /// Lists drafts of all users with this status that last changed at or before `until`, oldest first.
@@ -122,13 +128,15 @@ impl Drafts {
     }
 }
 
+fn query_of(user: &UserId) -> Query {
+    Query::partition(Container::Wardrobe, user.as_str())
+        .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
+}
+
 /// Builds the query of [`Drafts::page`].
 pub fn newest_query(user: &UserId) -> Query {
-    Query::partition(Container::Wardrobe, user.as_str())
-        // The index of this order has only the documents with this field.
-        .matching(Filter::Not(Box::new(Filter::is_absent("draftStatus"))))
-        .order_by("draftCreatedAt", Direction::Descending)
-        .order_by("id", Direction::Ascending)
+    // The index of this order has only the documents with this field.
+    query_of(user).order_by("draftCreatedAt", Direction::Descending).order_by("id", Direction::Ascending)
 }
 
 /// Builds the query of [`Drafts::unchanged_since`].

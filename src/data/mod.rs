@@ -9,6 +9,7 @@ pub mod chat_runs;
 pub mod collections;
 pub mod contributions;
 pub mod conversations;
+mod creations;
 pub mod dead_letters;
 pub mod digest_feedback;
 pub mod digests;
@@ -138,7 +139,7 @@ impl Data {
         Self {
             sessions: sessions::Sessions(store.clone()),
             api_tokens: api_tokens::ApiTokens(store.clone()),
-            wardrobe: wardrobe::Wardrobe(store.clone()),
+            wardrobe: wardrobe::Wardrobe::new(store.clone()),
             wear_events: wear_events::WearEvents(store.clone()),
             styling: styling::StylingActivities(store.clone()),
             profiles: profiles::Profiles(store.clone()),

@@ -15,6 +15,15 @@ use crate::store::{self, Container, DocumentStore, Key, Query, Stored};
 /// Page size for walking a query.
 const PAGE: usize = 500;
 
+/// Bytes of a page of documents that users write: a hundred items of 10 KiB. Larger ones make shorter pages, so that
+/// memory for a page is bounded however large they are.
+pub(super) const PAGE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of documents between two yields: parsing and scoring sixteen garments takes less than half a millisecond.
+const STRIDE: usize = 16 * SHORT;
+/// The least that a document counts, since scoring it takes time however short it is.
+const SHORT: usize = 1024;
+
 /// Documents in one round trip when a few short fields of each are fetched.
 pub(super) const PAGE_OF_SHORT: usize = 1000;
 
@@ -58,20 +67,43 @@ pub(super) async fn page_and_next<T: DeserializeOwned>(
     Ok((records, page.next))
 }
 
-/// Streams all records of a query, holding one page at a time.
+/// Streams all records of a query, holding one page at a time. Yields to other tasks now and then, since the caller may
+/// read thousands of documents without waiting.
 pub(super) fn walk<'a, T: DeserializeOwned + Send + 'a>(
     store: &'a dyn DocumentStore,
     query: Query,
 ) -> impl Stream<Item = Result<T>> + Send + 'a {
     let container = query.container;
-    stream::try_unfold(Some(query.limit(PAGE)), move |query| async move {
-        let Some(query) = query else { return Ok::<_, Error>(None) };
-        let page = store.query(&query).await?;
-        let next = page.next.map(|token| query.after(Some(token)));
-        Ok(Some((stream::iter(page.documents.into_iter().map(Ok)), next)))
+    let query = query.limit(PAGE).most_bytes(PAGE_BYTES);
+    let begin = Walk { query: Some(query), page: Vec::new().into_iter(), since_yield: 0 };
+    stream::try_unfold(begin, move |mut walk| async move {
+        loop {
+            while let Some(stored) = walk.page.next() {
+                walk.since_yield += stored.json.len().max(SHORT);
+                if walk.since_yield >= STRIDE {
+                    walk.since_yield = 0;
+                    tokio::task::yield_now().await;
+                }
+                if let Some(record) = parse(container, &stored) {
+                    return Ok::<_, Error>(Some((record, walk)));
+                }
+            }
+            let Some(query) = walk.query.take() else { return Ok(None) };
+            let page = store.query(&query).await?;
+            walk.query = page.next.map(|token| query.after(Some(token)));
+            walk.page = page.documents.into_iter();
+        }
     })
-    .try_flatten()
-    .try_filter_map(move |stored| async move { Ok(parse(container, &stored)) })
+}
+
+/// Progress of [`walk`].
+struct Walk {
+    /// The query of the next page, if there is one.
+    query: Option<Query>,
+    /// The rest of this page.
+    page: std::vec::IntoIter<Stored>,
+    /// Bytes of documents since the last yield.
+    since_yield: usize,
 }
 
 /// Streams the documents of a query in pages of its limit, each converted to a `U` on a blocking thread while the next
@@ -86,7 +118,7 @@ where
     U: Send + 'static,
 {
     let container = query.container;
-    stream::try_unfold(Some(query), move |query| {
+    stream::try_unfold(Some(query.most_bytes(PAGE_BYTES)), move |query| {
         let convert_one = convert_one.clone();
         async move {
             let Some(query) = query else { return Ok::<_, Error>(None) };

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
+use super::creations::Creations;
 use super::update::{self, Edit};
 use super::wear_events::WearEvents;
 use super::wears::{self, NewWear};
@@ -22,10 +23,15 @@ use crate::model::wardrobe::WardrobeItem;
 use crate::store::query::Comparison;
 use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
+/// Most items of a user, drafts and wishes included.
+pub const MOST_ITEMS: u64 = 25_000;
+/// Items that a user creates between two counts.
+const UNCOUNTED: u32 = 100;
+
 /// Concurrent reads when several items are looked up by id.
 const CONCURRENT_READS: usize = 8;
 
-/// Fields about wear and ownership.
+/// Fields about wear and ownership, and of the order by age.
 const AS_WORN: &[&str] = &[
     "id",
     "userId",
@@ -36,6 +42,7 @@ const AS_WORN: &[&str] = &[
     "wearCount",
     "lastWornAt",
     "wearEvents",
+    "dateAdded",
     "draftStatus",
     "isWishlisted",
 ];
@@ -128,7 +135,7 @@ pub struct ItemsQuery {
     pub direction: Direction,
     /// Token of the page.
     pub after: Option<String>,
-    /// Items per page.
+    /// Items per page; fewer if they are unusually large.
     pub limit: usize,
 }
 
@@ -164,6 +171,7 @@ impl ItemsQuery {
             .order_by(self.order.field(), self.direction)
             .order_by("id", by_id)
             .limit(self.limit)
+            .most_bytes(pages::PAGE_BYTES)
     }
 
     /// Whether the token, if there is one, belongs to this query of the user.
@@ -214,9 +222,13 @@ pub struct Shown {
 
 /// Wardrobes of all users.
 #[derive(Clone)]
-pub struct Wardrobe(pub(super) Arc<dyn DocumentStore>);
+pub struct Wardrobe(Arc<dyn DocumentStore>, Arc<Creations>);
 
 impl Wardrobe {
+    pub(super) fn new(store: Arc<dyn DocumentStore>) -> Self {
+        Self(store, Arc::new(Creations::new(MOST_ITEMS, UNCOUNTED)))
+    }
+
     /// Returns the key of an item.
     pub fn key(user: &UserId, item: &ItemId) -> Key {
         Key::new(Container::Wardrobe, user.as_str(), item.as_str())
@@ -253,6 +265,11 @@ impl Wardrobe {
         Ok(self.0.count(&Query::partition(Container::Wardrobe, user.as_str())).await?)
     }
 
+    /// Whether the user may have another item: about [`MOST_ITEMS`] are allowed. Call this before creating one.
+    pub async fn has_room(&self, user: &UserId) -> Result<bool> {
+        self.1.admit(user, self.count(user)).await
+    }
+
     /// Returns a token that identifies the wardrobe's current state; `None` if the store does not track changes.
     pub async fn changes(&self, user: &UserId) -> Result<Option<ChangeMark>> {
         Ok(self.0.changes(Container::Wardrobe, user.as_str()).await?)
@@ -264,12 +281,13 @@ impl Wardrobe {
         pages::walk::<WardrobeItem>(&*self.0, query).try_filter(|item| std::future::ready(item.is_owned()))
     }
 
-    /// Finds the newest owned items of a user.
+    /// Finds the newest owned items of a user, reduced to fields about wear.
     pub async fn newest_owned(&self, user: &UserId, limit: usize) -> Result<Vec<WardrobeItem>> {
         let query = Query::partition(Container::Wardrobe, user.as_str())
             .matching(is_owned())
             .order_by("dateAdded", Direction::Descending)
-            .order_by("id", Direction::Ascending);
+            .order_by("id", Direction::Ascending)
+            .select(AS_WORN);
         pages::take(pages::walk(&*self.0, query), limit).await
     }
 

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::base::chain::Chain;
 use crate::data::update::Edit;
 use crate::data::{Data, Result};
-use crate::model::collection::{Collection, MAX_ITEMS, MAX_MEMBERS, Membership};
+use crate::model::collection::{Collection, MAX_COLLECTIONS, MAX_ITEMS, MAX_MEMBERS, Membership};
 use crate::model::ids::{CollectionId, ItemId, UserId};
 use crate::model::timestamp::Timestamp;
 use crate::store::ETag;
@@ -49,6 +49,19 @@ pub enum Join {
     Private,
     /// The collection has [`MAX_MEMBERS`].
     Full,
+    /// The user has joined [`MAX_COLLECTIONS`].
+    TooMany,
+}
+
+/// Outcome of creating a collection.
+#[derive(Debug)]
+pub enum Created {
+    /// The collection.
+    Done(Collection),
+    /// One of the items is not the owner's, or is a draft.
+    NoItem,
+    /// The owner has [`MAX_COLLECTIONS`].
+    TooMany,
 }
 
 /// Outcome of adding an item.
@@ -64,16 +77,21 @@ pub enum Added {
     Full,
 }
 
-/// Creates a collection of the user; `None` if one of its items is not theirs.
+/// Creates a collection of the user, unless they have the most already. Concurrent calls may each create one more.
 ///
 /// # Errors
 /// When a document could not be read or written.
-pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timestamp) -> Result<Option<Collection>> {
+pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timestamp) -> Result<Created> {
     let NewCollection { id, name, description, is_public, mut items } = new;
     let mut seen = std::collections::HashSet::new();
     items.retain(|item| seen.insert(item.clone()));
-    if data.wardrobe.find_kept(owner, &items).await?.len() < items.len() {
-        return Ok(None);
+    let (kept, count) = tokio::try_join!(data.wardrobe.find_kept(owner, &items), data.collections.count(owner))?;
+    if kept.len() < items.len() {
+        return Ok(Created::NoItem);
+    }
+    // The answer of an earlier attempt, which created it, may have been lost.
+    if count >= MAX_COLLECTIONS && data.collections.find(owner, &id).await?.is_none() {
+        return Ok(Created::TooMany);
     }
     let collection = Collection {
         id,
@@ -87,7 +105,7 @@ pub async fn create(data: &Data, owner: &UserId, new: NewCollection, now: Timest
         other: serde_json::Map::new(),
     };
     data.collections.create(&collection).await?;
-    Ok(Some(collection))
+    Ok(Created::Done(collection))
 }
 
 /// Lists the user's own collections, then those they joined, each newest first.
@@ -206,6 +224,9 @@ pub async fn join(data: &Data, user: &UserId, id: &CollectionId, now: Timestamp)
     }
     if !collection.is_public {
         return Ok(Join::Private);
+    }
+    if entry.is_none() && data.collections.count_memberships(user).await? >= MAX_COLLECTIONS {
+        return Ok(Join::TooMany);
     }
     // First, and replacing an existing entry: a listing deletes old entries without a membership.
     let version = note(data, user, collection, now).await?;

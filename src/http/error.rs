@@ -406,7 +406,19 @@ macro_rules! of {
     };
 }
 
-of!(data::Error, drafts::Error, queue::Error, llm::Error);
+of!(data::Error, queue::Error, llm::Error);
+
+impl From<drafts::Error> for ApiError {
+    fn from(error: drafts::Error) -> Self {
+        match error {
+            drafts::Error::TooMany => {
+                Self::Conflict("You have 200 photos that are not accepted yet. Accept or delete some first.")
+            }
+            drafts::Error::Full => Self::Conflict(wardrobe::FULL),
+            error => Self::of(error),
+        }
+    }
+}
 
 impl From<blob::Error> for ApiError {
     fn from(error: blob::Error) -> Self {

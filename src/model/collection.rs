@@ -7,6 +7,8 @@ use super::ids::{CollectionId, ItemId, UserId};
 use super::lenient;
 use super::timestamp::Timestamp;
 
+/// Most collections that one user can create, and most that one can join.
+pub const MAX_COLLECTIONS: u64 = 100;
 /// Most items in a collection.
 pub const MAX_ITEMS: usize = 1000;
 /// Most members of a collection, not counting its owner.

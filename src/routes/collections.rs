@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,11 +11,13 @@ use utoipa_axum::routes;
 use super::wardrobe::NO_ITEM;
 use super::wardrobe::item::ItemResponse;
 use crate::data::update::Edit;
-use crate::domain::collections::{self, Added, Join, NewCollection};
+use crate::domain::collections::{self, Added, Created, Join, NewCollection};
+use crate::domain::quota::Caller;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{INVALID_BODY, TextJson, TextPath};
+use crate::http::layers::answers::LargeList;
 use crate::http::layers::auth::CurrentUser;
 use crate::model::collection::{Collection, MAX_ITEMS};
 use crate::model::ids::{CollectionId, ItemId, UserId};
@@ -25,9 +28,13 @@ use crate::state::AppState;
 const LONGEST_NAME: usize = 200;
 /// Longest description, in characters.
 const LONGEST_DESCRIPTION: usize = 2000;
+/// Items that are read at once for a list.
+const READ_AT_ONCE: usize = 100;
 
 const NO_COLLECTION: ApiError = ApiError::NotFound("Collection not found.");
 const NAME_REQUIRED: ApiError = ApiError::BadRequest("Name is required.");
+const TOO_MANY: ApiError = ApiError::Conflict("You have 100 collections. Delete one first.");
+const TOO_MANY_JOINED: ApiError = ApiError::Conflict("You have joined 100 collections. Leave one first.");
 const TOO_MANY_ITEMS: ApiError = ApiError::BadRequest("A collection has at most 1000 items.");
 
 /// Routes for users.
@@ -77,6 +84,7 @@ async fn list_collections(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
 ) -> Result<AppJson<Vec<CollectionResponse>>, ApiError> {
+    let _turn = app.large_reads.wait(&user).await;
     let collections = collections::list(&app.data, &user, app.clock.now().into()).await?;
     Ok(AppJson(collections.into_iter().map(Into::into).collect()))
 }
@@ -97,7 +105,8 @@ struct CreateCollectionRequest {
 /// Creates a collection.
 #[utoipa::path(post, path = "/api/collections", request_body(content = CreateCollectionRequest, example = json!({"name": "Winter", "isPublic": true, "clothingItemIds": ["demo-camel-wool-coat"]})), responses(
     (status = 201, body = CollectionResponse),
-    (status = 404, description = "One of the items is not the user's.")
+    (status = 404, description = "One of the items is not the user's."),
+    (status = 409, description = "The user has 100 collections.")
 ))]
 async fn create_collection(
     State(app): State<AppState>,
@@ -116,7 +125,11 @@ async fn create_collection(
     let id = new_id.id().to_string().into();
     let new = NewCollection { id, name, description, is_public: body.is_public.unwrap_or_default(), items };
     let created = collections::create(&app.data, &user, new, app.clock.now().into()).await?;
-    Ok((StatusCode::CREATED, AppJson(created.ok_or(NO_ITEM)?.into())))
+    match created {
+        Created::Done(collection) => Ok((StatusCode::CREATED, AppJson(collection.into()))),
+        Created::NoItem => Err(NO_ITEM),
+        Created::TooMany => Err(TOO_MANY),
+    }
 }
 
 /// Checks the lengths of the texts of a collection.
@@ -213,7 +226,8 @@ async fn delete_collection(
     (status = 204),
     (status = 400, description = "The collection has the maximum number of members."),
     (status = 403, description = "The collection is private."),
-    (status = 404, description = "Collection not found.")
+    (status = 404, description = "Collection not found."),
+    (status = 409, description = "The user has joined 100 collections.")
 ))]
 async fn join_collection(
     State(app): State<AppState>,
@@ -225,6 +239,7 @@ async fn join_collection(
         Join::NoCollection => Err(NO_COLLECTION),
         Join::Private => Err(ApiError::Forbidden("This collection is private.")),
         Join::Full => Err(ApiError::BadRequest("A collection has at most 500 members.")),
+        Join::TooMany => Err(TOO_MANY_JOINED),
     }
 }
 
@@ -239,7 +254,8 @@ async fn leave_collection(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "used only for the OpenAPI document; the handler writes the list")]
 struct CollectionItemsResponse {
     items: Vec<ItemResponse>,
 }
@@ -253,12 +269,16 @@ async fn list_collection_items(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     TextPath(id): TextPath<CollectionId>,
-) -> Result<AppJson<CollectionItemsResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let collection = collections::find(&app.data, &user, &id, app.clock.now().into()).await?.ok_or(NO_COLLECTION)?;
-    let items = app.data.wardrobe.find_kept(&collection.owner_id, &collection.clothing_item_ids).await?;
-    Ok(AppJson(CollectionItemsResponse {
-        items: items.into_iter().map(|item| ItemResponse::new(&app, item)).collect(),
-    }))
+    let _turn = app.large_reads.wait(&user).await;
+    let mut list = LargeList::new(&app.answers, Caller::User(user), "items");
+    for ids in collection.clothing_item_ids.chunks(READ_AT_ONCE) {
+        for item in app.data.wardrobe.find_kept(&collection.owner_id, ids).await? {
+            list.push(&ItemResponse::new(&app, item)).await?;
+        }
+    }
+    list.finish().await
 }
 
 #[derive(Deserialize, ToSchema)]

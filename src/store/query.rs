@@ -24,6 +24,9 @@ pub struct Query {
     pub fields: Option<&'static [&'static str]>,
     /// Length of the page, at least 1.
     pub limit: usize,
+    /// Bytes of documents that end the page early, with the document that reaches them. Unlimited by default. Cosmos DB
+    /// ends pages by itself at 4 MB; shorter ones are not made of those.
+    pub most_bytes: usize,
     /// Continuation token of the previous page ([`Page::next`]); `None` for the first page. An unusable token starts
     /// from the beginning.
     pub after: Option<String>,
@@ -148,7 +151,16 @@ impl Query {
     }
 
     fn new(container: Container, scope: Scope) -> Self {
-        Self { container, scope, filter: None, order: Vec::new(), fields: None, limit: 100, after: None }
+        Self {
+            container,
+            scope,
+            filter: None,
+            order: Vec::new(),
+            fields: None,
+            limit: 100,
+            most_bytes: usize::MAX,
+            after: None,
+        }
     }
 
     /// Adds a condition that the documents must match as well.
@@ -186,6 +198,13 @@ impl Query {
         self
     }
 
+    /// Ends the page early once its documents have this many bytes together; the next page goes on from there.
+    #[must_use]
+    pub fn most_bytes(mut self, most_bytes: usize) -> Self {
+        self.most_bytes = most_bytes;
+        self
+    }
+
     /// Continues after the page that ended with `token`.
     #[must_use]
     pub fn after(mut self, token: Option<String>) -> Self {
@@ -202,7 +221,7 @@ impl Query {
 /// A page of a query's results.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// The documents in the query's order; at most its limit.
+    /// The documents in the query's order; at most its limit, and fewer if they reach [`Query::most_bytes`].
     pub documents: Vec<Stored>,
     /// Token for the next page; `None` on the last one. Opaque, and valid only for its query and back end.
     pub next: Option<String>,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use futures::future::join_all;
+use pluckit::store::Container;
 use serde_json::json;
 
 use crate::support::caller::Caller;
@@ -300,4 +301,46 @@ async fn services_and_callers_without_a_credential_have_a_quota_of_their_own() {
         // Having a stored photo processed again is as much work.
         assert_eq!(ada.post("/api/wardrobe/drafts/none/retry", json!({})).await.status.as_u16(), 429, "{mode:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_counts_as_a_request_until_it_is_read() {
+    let app = app(&[("MAX_CONCURRENT_REQUESTS_PER_CALLER", "2")]);
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let begin = async |caller: &Caller| caller.begin(Method::GET, "/api/chat/memory", None, "").await;
+    let (first, second) = (begin(&ada).await, begin(&ada).await);
+    let refused = ada.get("/api/chat/memory").await;
+    let text = "Too many requests at once. Please wait until one has been answered.";
+    assert_eq!(refused.summary(), (429, refusal(text)));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(eve.get("/api/chat/memory").await.status, StatusCode::OK);
+    drop(first);
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
+    drop(second);
+
+    // Streams have a limit of their own.
+    let stream = async || {
+        let body = json!({"message": "Hello"}).to_string();
+        ada.begin(Method::POST, "/api/chat", Some("application/json"), body).await
+    };
+    let streams = [stream().await, stream().await];
+    assert!(streams.iter().all(|stream| stream.status() == StatusCode::OK));
+    assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_large_answer_is_charged_until_it_is_read() {
+    let app = app(&[]);
+    let ada = app.user("ada").await;
+    for number in 0..4 {
+        let item = json!({"id": format!("i{number}"), "userId": "ada", "notes": "x".repeat(20_000)});
+        app.save(Container::Wardrobe, "ada", item).await;
+    }
+    let answers = &app.state.answers;
+    let unread = ada.begin(Method::GET, "/api/wardrobe", None, "").await;
+    assert!((80_000..100_000).contains(&answers.held()), "{}", answers.held());
+    drop(unread);
+    assert_eq!(answers.held(), 0);
+    let short = ada.begin(Method::GET, "/api/wardrobe/i0", None, "").await;
+    assert_eq!((short.status(), answers.held()), (StatusCode::OK, 0));
 }

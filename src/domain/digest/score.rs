@@ -12,7 +12,6 @@ use crate::base::hash::sha256_hex;
 use crate::base::text::cut;
 use crate::data::{self, Data};
 use crate::domain::best::{Best, Score};
-use crate::domain::chat::tools::Breather;
 use crate::domain::climate::Weather;
 use crate::domain::wear;
 use crate::model::digest::Suggestion;
@@ -91,7 +90,6 @@ impl Summary {
         let mut categories: Vec<CategoryCount> = Vec::new();
         let mut best = Best::new(MOST_TOP_ITEMS);
         let (mut worn_items, mut weather) = (0, Weather::default());
-        let mut breather = Breather::default();
         let mut items = pin!(data.wardrobe.owned_as_worn(user));
         while let Some(item) = items.try_next().await? {
             count(&mut categories, &item);
@@ -102,7 +100,6 @@ impl Summary {
             let rank = (Score(score), item.wear_count, Reverse(item.id.clone()));
             best.offer(rank, || TopItem::new(&item, score));
             ids.push(item.id);
-            breather.breathe().await;
         }
         categories.sort_by(|one, other| other.items.cmp(&one.items).then_with(|| one.name.cmp(&other.name)));
         let top = best.into_sorted().map(|(_, item)| item).collect();

@@ -32,6 +32,7 @@ use super::item_blobs::{DRAFT_PREFIX, ItemBlobs, upload_name};
 use super::media::Media;
 use super::metadata::Describer;
 use super::quota::body_memory::BodyMemory;
+use super::wardrobe::FULL;
 use crate::base::chain::Chain;
 use crate::base::hash::{hex, sha256_hex_of};
 use crate::blob::{self, BadName, BlobName};
@@ -44,6 +45,8 @@ use crate::model::timestamp::Timestamp;
 use crate::queue::{self, read_message};
 use crate::store;
 
+/// Most drafts of a user at once. Concurrent uploads may each add one more.
+const MOST_DRAFTS: u64 = 200;
 /// Random bytes of a draft's id.
 const ID_BYTES: usize = 16;
 /// How long accepting a draft can be repeated, in case the answer was lost.
@@ -67,6 +70,12 @@ pub enum Error {
     /// The user's id cannot be part of a blob's name.
     #[error("the photo cannot have a name")]
     BadName(#[from] BadName),
+    /// The user has the most drafts already. The text is for the user.
+    #[error("You have 200 photos that are not accepted yet. Accept or delete some first.")]
+    TooMany,
+    /// The user has the most items already. The text is for the user.
+    #[error("{FULL}")]
+    Full,
 }
 
 /// A photo that a user sends.
@@ -168,6 +177,12 @@ impl Drafts {
     async fn keep(&self, user: &UserId, id: ItemId, upload: Upload) -> Result<DraftItem, Error> {
         let (data, blobs) = (&self.0.base.data, &self.0.blobs);
         let name = upload_name(user, &id).ok_or(BadName)?;
+        if data.drafts.count(user).await? >= MOST_DRAFTS {
+            return Err(Error::TooMany);
+        }
+        if !data.wardrobe.has_room(user).await? {
+            return Err(Error::Full);
+        }
         blobs.store.put(&blobs.uploads, &name, upload.photo).await?;
         let mut draft = DraftItem::uploaded(id, user.clone(), self.url_of(&name), self.now());
         draft.skip_segmentation = upload.skip_segmentation;

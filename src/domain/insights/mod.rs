@@ -8,10 +8,9 @@ mod colour;
 mod formulas;
 mod vault;
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::pin::pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,18 +20,18 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
-use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rust_decimal::{Decimal, RoundingStrategy};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
+use crate::base::turns::Turns;
 use crate::data::{self, Data};
 use crate::domain::rates::{ExchangeRates, Rates};
 use crate::model::ids::UserId;
@@ -140,9 +139,8 @@ pub struct Insights {
     metrics: Metrics,
     memory: Cache<(UserId, Question), Arc<Known>, BodyBytes>,
     computations: Semaphore,
-    /// Users with computations in progress or waiting. Each user has one at a time, which leaves the other
-    /// [`COMPUTATIONS`] to others.
-    users: Mutex<HashMap<UserId, Weak<AsyncMutex<()>>>>,
+    /// Each user has one computation at a time, which leaves the other [`COMPUTATIONS`] to others.
+    turns: Turns<UserId>,
 }
 
 /// An answer and its validity.
@@ -179,8 +177,8 @@ impl Insights {
         metrics: Metrics,
     ) -> Self {
         let memory = Cache::with_weighter(256, MEMORY_BYTES, BodyBytes);
-        let (computations, users) = (Semaphore::new(COMPUTATIONS), Mutex::default());
-        Self { data, rates, clock, tasks, time_to_live, metrics, memory, computations, users }
+        let (computations, turns) = (Semaphore::new(COMPUTATIONS), Turns::new(1));
+        Self { data, rates, clock, tasks, time_to_live, metrics, memory, computations, turns }
     }
 
     /// Returns the statistics of a user's wardrobe.
@@ -212,7 +210,7 @@ impl Insights {
                 return Ok(answer);
             }
         }
-        let turn_of_user = self.turn_of(user).await;
+        let turn_of_user = self.turns.wait(user).await;
         let turn = self.computations.acquire().await.map_err(|closed| Error::Broken(closed.into()))?;
         // Another request may have computed it while we waited.
         if let Some(answer) = fingerprint.as_ref().and_then(|fingerprint| self.recall(&key, fingerprint, now)) {
@@ -226,19 +224,6 @@ impl Insights {
         let answer = self.remember(key, known);
         drop(turn_of_user);
         Ok(answer)
-    }
-
-    async fn turn_of(&self, user: &UserId) -> OwnedMutexGuard<()> {
-        let turns = {
-            let mut users = self.users.lock();
-            users.retain(|_, turns| turns.strong_count() > 0);
-            users.get(user).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let turns = Arc::default();
-                users.insert(user.clone(), Arc::downgrade(&turns));
-                turns
-            })
-        };
-        turns.lock_owned().await
     }
 
     async fn compute(

@@ -1,6 +1,7 @@
-//! Memory budget for request bodies, shared by the process, with a share per caller.
+//! Memory budget for bodies of requests, and another one for those of answers, shared by the process, with a share per
+//! caller.
 //!
-//! Memory is taken as bytes arrive, not as announced. A caller may hold its share and one larger body. Large bodies
+//! Memory for a request is taken as bytes arrive, not as announced. A caller may hold its share and one larger body. Large bodies
 //! together leave a quarter of the budget to small ones, and an eighth is reserved for ordinary requests.
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ const CALLER_SHARE: usize = 8 * 1024 * 1024;
 /// Share of a caller in the eighth that is reserved for ordinary requests.
 const MODEST: usize = 256 * 1024;
 
-/// Memory budget for request bodies. Cheap to clone.
+/// Memory budget for bodies. Cheap to clone.
 #[derive(Clone)]
 pub struct BodyMemory(Arc<Pool>);
 

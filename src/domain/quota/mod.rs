@@ -209,7 +209,7 @@ impl Limits {
     ///
     /// # Errors
     /// When the caller has too many.
-    pub fn enter(&self, caller: &Caller) -> Result<RequestPermit<'_>, Exceeded> {
+    pub fn enter(&self, caller: &Caller) -> Result<RequestPermit, Exceeded> {
         let caller_hash = self.0.hasher.hash_one(caller);
         let mut under_way = self.0.under_way.lock();
         let count = under_way.entry(caller_hash).or_default();
@@ -217,7 +217,7 @@ impl Limits {
             return Err(Exceeded::Requests);
         }
         *count += 1;
-        Ok(RequestPermit { limits: self, caller_hash })
+        Ok(RequestPermit { limits: self.clone(), caller_hash })
     }
 
     /// Counts an open chat stream until the permit is dropped.
@@ -285,12 +285,12 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Permit of a concurrent request.
-pub struct RequestPermit<'a> {
-    limits: &'a Limits,
+pub struct RequestPermit {
+    limits: Limits,
     caller_hash: u64,
 }
 
-impl Drop for RequestPermit<'_> {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         let mut under_way = self.limits.0.under_way.lock();
         if let Some(count) = under_way.get_mut(&self.caller_hash) {

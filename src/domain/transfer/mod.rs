@@ -28,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use self::check::Origin;
 use crate::data;
 use crate::data::update::{Edit, update};
+use crate::domain::wardrobe::fields::check_size;
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{self, Container, DocumentStore, Key};
@@ -298,20 +299,27 @@ async fn write(store: &dyn DocumentStore, row: Checked, dry_run: bool) -> Result
         Err(reason) => return reject(reason),
     };
     let outcome = update(store, &key, |stored: Option<Map<String, Value>>| {
+        let before = stored.clone();
         let (document, outcome) = match stored {
-            None => (fields.clone(), Outcome::Created),
+            None => (fields.clone(), Ok(Outcome::Created)),
             Some(mut stored) => {
                 if !merge(&mut stored, &fields) {
-                    return Edit::Keep(Outcome::Unchanged);
+                    return Edit::Keep(Ok(Outcome::Unchanged));
                 }
-                (stored, Outcome::Updated)
+                (stored, Ok(Outcome::Updated))
             }
         };
+        if key.container == Container::Wardrobe
+            && let Err(unfit) = check_size(|name| document.get(name), before.as_ref())
+        {
+            return Edit::Keep(Err(unfit));
+        }
         if dry_run { Edit::Keep(outcome) } else { Edit::Save(document, outcome) }
     })
     .await;
     match outcome {
-        Ok(outcome) => Ok(outcome),
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(unfit)) => reject(unfit.to_string()),
         Err(data::Error::Store(error @ store::Error::TooLarge { .. })) => reject(error.to_string()),
         Err(error) => Err(error.into()),
     }

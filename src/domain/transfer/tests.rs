@@ -298,9 +298,9 @@ async fn rows_that_are_too_long_are_passed_over() {
     let long = "x".repeat(LONGEST_ROW);
     let fits = "y".repeat(LONGEST_ROW - 100);
     for (format, text, line) in [
-        (Format::Json, format!("[{{\"notes\":\"{long}\"}},\n{{\"notes\":\"{fits}\"}}]"), 1),
-        (Format::Lines, format!("{{\"notes\":\"{long}\"}}\n{{\"notes\":\"{fits}\"}}\n"), 1),
-        (Format::Csv, format!("notes\n{long}z\n{fits}\n"), 2),
+        (Format::Json, format!("[{{\"imageUrl\":\"{long}\"}},\n{{\"imageUrl\":\"{fits}\"}}]"), 1),
+        (Format::Lines, format!("{{\"imageUrl\":\"{long}\"}}\n{{\"imageUrl\":\"{fits}\"}}\n"), 1),
+        (Format::Csv, format!("imageUrl\n{long}z\n{fits}\n"), 2),
     ] {
         let outcome = import_with(&empty_store(), options(), Some(format), text).await;
         let reason = format!("{line}: the row is longer than {LONGEST_ROW} bytes");
@@ -501,4 +501,17 @@ async fn no_cell_is_a_formula_and_each_comes_back() {
     let mut before = stored(&first, Container::Wardrobe).await;
     before.retain(|item| item["id"] != "odd");
     assert_eq!(stored(&second, Container::Wardrobe).await, before);
+}
+
+#[tokio::test]
+async fn an_item_that_is_too_large_is_rejected_unless_it_is_stored_so() {
+    let store = empty_store();
+    let item = |bytes: usize| json!({ "id": "coat", "notes": "x".repeat(bytes) }).to_string();
+    let (report, rejections) = import_text(&store, item(66_000)).await;
+    assert_eq!(report, counts(0, 0, 0, 1));
+    assert_eq!(rejections, ["1: An item is too large: its texts and lists have at most 64 KiB together."]);
+    let large = json!({ "id": "coat", "userId": "ada", "notes": "x".repeat(70_000) });
+    store.create(&Key::new(Container::Wardrobe, "ada", "coat"), &large).await.unwrap();
+    assert_eq!(import_text(&store, item(66_000)).await.0, counts(0, 1, 0, 0), "smaller than before");
+    assert_eq!(import_text(&store, item(66_200)).await.0, counts(0, 0, 0, 1));
 }

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::Unfit;
-use crate::base::json::{object, objects};
+use crate::base::json::{length as json_length, object, objects};
 use crate::base::schema::verbatim;
+use crate::data::wardrobe::OWN_FIELDS;
 use crate::model::bounds::{Bounds, Excess};
 use crate::model::numbers::{Number, decimal};
 use crate::model::wardrobe::{CONDITIONS, WardrobeItem, condition};
@@ -22,6 +23,8 @@ pub const LONGEST_ELEMENT: usize = 200;
 /// Most elements of a list.
 pub const MOST_ELEMENTS: usize = 200;
 const INVALID: Unfit = Unfit("Invalid request body.");
+/// Most bytes of the owner's fields of an item, as JSON. The largest text of 10,000 characters fits.
+pub const MOST_BYTES: usize = 64 * 1024;
 
 /// The fields of an item that its owner writes. A field that is absent or null is cleared.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -193,12 +196,36 @@ impl ItemFields {
     }
 }
 
-/// Checks fields that replace those of a stored item. A value that the item has already is not refused: an import or
-/// another service may have written it, and clients send back what they read.
+/// Checks that the owner's fields of an item have at most [`MOST_BYTES`]. `field` returns a field of the item by its name.
+/// An item that is stored with more may stay as large, or become smaller.
 ///
 /// # Errors
-/// When a text or list is too long, a length is not whole, or the condition is unknown.
-pub fn check(fields: &Map<String, Value>, stored: &Map<String, Value>) -> Result<(), Unfit> {
+/// When they have more.
+pub fn check_size<'a>(
+    field: impl Fn(&str) -> Option<&'a Value>,
+    stored: Option<&Map<String, Value>>,
+) -> Result<(), Unfit> {
+    let size_of = |name: &str, value: &Value| name.len() + json_length(value) + r#""":,"#.len();
+    let size: usize = OWN_FIELDS.iter().filter_map(|name| Some(size_of(name, field(name)?))).sum();
+    if size <= MOST_BYTES {
+        return Ok(());
+    }
+    let size_of_stored = |stored: &Map<String, Value>| -> usize {
+        OWN_FIELDS.iter().filter_map(|name| Some(size_of(name, stored.get(*name)?))).sum()
+    };
+    if stored.is_some_and(|stored| size <= size_of_stored(stored).max(size_of_stored(&as_read(stored)))) {
+        return Ok(());
+    }
+    Err(Unfit("An item is too large: its texts and lists have at most 64 KiB together."))
+}
+
+/// Checks fields that replace those of a stored item with these names. A value that the item has already is not
+/// refused: an import or another service may have written it, and clients send back what they read.
+///
+/// # Errors
+/// When a text or list is too long, a length is not whole, the condition is unknown, or the item becomes too large.
+pub fn check(fields: &Map<String, Value>, names: &[&str], stored: &Map<String, Value>) -> Result<(), Unfit> {
+    check_size(|name| if names.contains(&name) { fields.get(name) } else { stored.get(name) }, Some(stored))?;
     let read = &as_read(stored);
     for (name, value) in fields {
         let known = read.get(name);

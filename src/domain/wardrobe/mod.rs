@@ -11,6 +11,9 @@ use crate::data::{self, Data};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
 
+/// Text for a user who has the most items.
+pub const FULL: &str = "A wardrobe has at most 25,000 items. Delete some first.";
+
 /// A value that breaks a rule; the message is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -30,7 +33,7 @@ pub async fn change(
     fields: ItemFields,
 ) -> Result<Option<WardrobeItem>, Error> {
     let fields = fields.document();
-    let check = |stored: &Map<String, Value>, _: Option<&_>| fields::check(&fields, stored);
+    let check = |stored: &Map<String, Value>, _: Option<&_>| fields::check(&fields, names, stored);
     match data.wardrobe.replace_fields(user, item, names, &fields, None, check).await? {
         Replaced::Saved => Ok(data.wardrobe.find(user, item).await?.map(|(item, _)| item)),
         Replaced::Missing => Ok(None),

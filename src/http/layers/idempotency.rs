@@ -10,7 +10,7 @@
 use std::future::ready;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -158,6 +158,9 @@ enum ReadAnswer {
 
 /// Reads an answer up to [`LONGEST_ANSWER`].
 async fn read_answer(body: Body) -> Result<ReadAnswer, axum::Error> {
+    if body.size_hint().lower() > LONGEST_ANSWER as u64 {
+        return Ok(ReadAnswer::TooLong(body));
+    }
     let mut rest = body.into_data_stream();
     let mut read = BytesMut::new();
     while let Some(bytes) = rest.try_next().await? {

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::answers;
 use super::auth::CurrentUser;
 use super::bodies::Account;
 use crate::domain::quota::{Caller, Exceeded, Kind, Limits, Remainder, WINDOW_SECONDS};
@@ -71,14 +72,15 @@ async fn limit(
     Ok(response)
 }
 
-/// Counts the request as one of the caller's concurrent requests and charges its body to the caller. A stream stops
-/// counting when it begins.
+/// Counts the request as one of the caller's concurrent requests and charges its body to the caller, and then its
+/// [answer](answers). A stream stops counting when it begins.
 async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) -> Result<Response, ApiError> {
-    let _permit = app.limits.enter(caller)?;
+    let permit = app.limits.enter(caller)?;
     if let Some(body) = request.extensions().get::<Account>() {
         body.charge_to(caller);
     }
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    answers::hold(&app.answers, caller, permit, response).await
 }
 
 /// Layer for routes of users, inside the one that authenticates them: enforces the user's quota.

@@ -1,5 +1,6 @@
 //! Layers of the routes, one file each.
 
+pub mod answers;
 pub mod audit;
 pub mod auth;
 pub mod bodies;

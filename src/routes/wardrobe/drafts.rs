@@ -67,7 +67,8 @@ struct PhotoForm {
     (PictureFile = "image/*")
 )), responses(
     (status = 202, body = ItemResponse, description = "The draft."),
-    (status = 400, description = "The photo is missing, or its format is not supported.")
+    (status = 400, description = "The photo is missing, or its format is not supported."),
+    (status = 409, description = "The user has 200 drafts, or 25,000 items.")
 ))]
 async fn upload_photo(
     State(app): State<AppState>,

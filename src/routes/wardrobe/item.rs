@@ -6,6 +6,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::base::json::{object, objects};
+use crate::data::wardrobe::OWN_FIELDS;
 use crate::data::wears::MOST_REMEMBERED;
 use crate::domain::item_blobs::{Named, is_own, is_picture_of};
 use crate::domain::wardrobe::fields::{self, ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
@@ -206,7 +207,8 @@ impl From<WeatherSnapshot> for WeatherResponse {
     }
 }
 
-/// An item as its owner edits it. Fields that belong to the service are ignored.
+/// An item as its owner edits it. Fields that belong to the service are ignored. The others have at most 64 KiB of JSON
+/// together.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = UpdateItemRequest)]
@@ -237,7 +239,7 @@ impl ItemRequest {
     }
 }
 
-/// An item as it is imported. The fields of drafts are ignored.
+/// An item as it is imported. The fields of drafts are ignored. What its owner can edit later has at most 64 KiB of JSON.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateItemRequest {
@@ -302,7 +304,7 @@ impl CreateItemRequest {
         };
         let picture = self.image_url.as_deref().and_then(|url| stored_picture(app, user, id, url));
         let mut document = self.fields.document();
-        fields::check(&document, &Map::new())?;
+        fields::check(&document, &OWN_FIELDS, &Map::new())?;
         let own = json!({
             "id": id,
             "userId": user,

@@ -23,7 +23,7 @@ use crate::base::chain::Chain;
 use crate::base::schema::verbatim;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
 use crate::domain::collections;
-use crate::domain::wardrobe::fields;
+use crate::domain::wardrobe::{FULL, fields};
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
@@ -199,7 +199,7 @@ async fn find_item(
 #[utoipa::path(post, path = "/api/wardrobe", request_body(content = CreateItemRequest, example = json!({"category": "Tops", "tags": ["linen"], "price": {"amount": 49.5, "originalCurrency": "EUR"}})), responses(
     (status = 201, body = ItemResponse),
     (status = 400, description = "The body cannot be read, or a value breaks a rule."),
-    (status = 409, description = "An item with this id exists.")
+    (status = 409, description = "An item with this id exists, or the user has 25,000 items.")
 ))]
 async fn create_item(
     State(app): State<AppState>,
@@ -219,6 +219,9 @@ async fn create_item(
         None => (ItemId::from(new_id.id().simple().to_string()), new_id.may_exist()),
     };
     let document = Value::Object(body.document(&app, &user, &id)?);
+    if !app.data.wardrobe.has_room(&user).await? {
+        return Err(ApiError::Conflict(FULL));
+    }
     if !app.data.wardrobe.create(&user, &id, &document).await? && !may_exist {
         return Err(ApiError::Conflict("An item with this id exists already."));
     }
@@ -261,7 +264,7 @@ async fn update_item(
         if !if_match.admits(version) {
             return Err(STALE_VERSION);
         }
-        Ok(fields::check(&fields, stored)?)
+        Ok(fields::check(&fields, &OWN_FIELDS, stored)?)
     };
     match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, &fields, picture.as_deref(), check).await? {
         Replaced::Saved => Ok(StatusCode::NO_CONTENT),

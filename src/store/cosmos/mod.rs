@@ -277,7 +277,7 @@ impl CosmosStore {
         let statement = sql.statement()?;
         let mut page = Page::default();
         let mut token = query.after.clone().filter(|token| token.starts_with(TOKEN_PREFIX));
-        let mut is_given = token.is_some();
+        let (mut is_given, mut bytes) = (token.is_some(), 0);
         loop {
             let wanted = (query.limit - page.documents.len()).min(LONGEST_PAGE);
             match self.ask(query, statement.clone(), token.take(), wanted).await {
@@ -287,8 +287,9 @@ impl CosmosStore {
                 }
                 Err(error) => return Err(error),
                 Ok((documents, next)) => {
+                    bytes += documents.iter().map(|stored| stored.json.len()).sum::<usize>();
                     page.documents.extend(documents);
-                    if next.is_none() || page.documents.len() >= query.limit {
+                    if next.is_none() || page.documents.len() >= query.limit || bytes >= query.most_bytes {
                         page.next = next;
                         return Ok(page);
                     }

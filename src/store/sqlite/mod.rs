@@ -360,17 +360,18 @@ impl DocumentStore for SqliteStore {
 
     async fn query(&self, query: &Query) -> Result<Page> {
         let statements = Arc::new(sql::statements(query, self.now_ms())?);
-        let (limit, fields) = (query.limit.max(1), query.fields);
+        let (limit, fields, most_bytes) = (query.limit.max(1), query.fields, query.most_bytes);
         let read = move |connection: &Connection| {
-            let mut documents = Vec::new();
+            let (mut documents, mut bytes) = (Vec::new(), 0);
             let next = rows(connection, &statements, limit, |row| {
                 let json = text(row, 0)?;
                 let json = match fields {
                     None => json.to_owned(),
                     Some(fields) => select(json, fields).map_err(|error| Error::Failed(error.into()))?,
                 };
+                bytes += json.len();
                 documents.push(Stored { json, etag: ETag(row.get(statements.etag)?) });
-                Ok(())
+                Ok(bytes < most_bytes)
             })?;
             Ok(Page { documents, next, loose_ties: false })
         };
@@ -597,17 +598,18 @@ fn without_system_fields(document: &Value) -> Cow<'_, Value> {
     Cow::Owned(document)
 }
 
-/// Runs `statements` in order until they have passed `limit` rows to `take`. Returns the position after them.
+/// Runs `statements` in order until they have passed `limit` rows to `take`, or it wants no more. Returns the position
+/// after them.
 fn rows(
     connection: &Connection,
     statements: &sql::Statements,
     limit: usize,
-    mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<()>,
+    mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<bool>,
 ) -> Result<Option<String>> {
     // All statements see the same snapshot. In memory the writer's transaction provides it.
     let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
     let _snapshot = snapshot.transpose()?;
-    let (mut taken, mut position) = (0, Vec::new());
+    let (mut taken, mut is_full, mut position) = (0, false, Vec::new());
     let list = match &statements.if_few {
         Some((count, list)) => {
             let mut counted = connection.prepare_cached(&count.text)?;
@@ -622,12 +624,13 @@ fn rows(
         let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
         let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
         while let Some(row) = rows.next()? {
-            if taken == limit {
+            if is_full {
                 return sql::encode_position(&position).map(Some);
             }
-            take(row)?;
+            let wants_more = take(row)?;
             taken += 1;
-            if taken == limit {
+            is_full = taken == limit || !wants_more;
+            if is_full {
                 position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
             }
         }
@@ -791,7 +794,7 @@ mod tests {
                         let mut ids = Vec::new();
                         let next = rows(connection, &statements, 11, |row| {
                             ids.push(text(row, 0)?.to_owned());
-                            Ok(())
+                            Ok(true)
                         })?;
                         Ok((ids, next))
                     };

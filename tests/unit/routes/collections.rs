@@ -383,3 +383,48 @@ async fn an_entry_that_no_collection_confirms_goes_after_a_while() {
     assert_eq!(entries(&app, "eve").await, [Value::Null; 0]);
     assert_eq!(names(&eve).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_user_creates_and_joins_at_most_a_hundred_collections() {
+    let app = TestApp::new();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let mut shared = Value::Null;
+    for number in 0..100 {
+        let collection = create(&ada, json!({"name": format!("c{number}"), "isPublic": true})).await;
+        assert_eq!(join(&eve, &collection).await.status, StatusCode::NO_CONTENT);
+        shared = collection;
+    }
+    let full = (409, told("You have 100 collections. Delete one first."));
+    assert_eq!(ada.post(COLLECTIONS, json!({"name": "One more"})).await.summary(), full);
+    let own = create(&eve, json!({"name": "Eve's own", "isPublic": true})).await;
+    let another = json!({"id": "another", "ownerId": "mia", "name": "Another", "isPublic": true});
+    app.save(Container::Collections, "mia", another.clone()).await;
+    assert_eq!(join(&ada, &own).await.status, StatusCode::NO_CONTENT, "those that one joined are another number");
+    let refused = join(&eve, &another).await;
+    assert_eq!(refused.summary(), (409, told("You have joined 100 collections. Leave one first.")));
+    assert_eq!(join(&eve, &shared).await.status, StatusCode::NO_CONTENT, "joined already");
+    assert_eq!(ada.get(COLLECTIONS).await.json().as_array().unwrap().len(), 101);
+    assert_eq!(eve.delete(&format!("{}/leave", path(&shared))).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(join(&eve, &another).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ada.delete(&path(&shared)).await.status, StatusCode::NO_CONTENT);
+    create(&ada, json!({"name": "One more"})).await;
+}
+
+#[tokio::test]
+async fn a_long_list_of_large_items_is_answered_in_full() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let ids: Vec<String> = (0..130).map(|number| format!("i{number:03}")).collect();
+    for id in &ids {
+        let item = json!({"id": id, "userId": "ada", "notes": format!("{id}: {}", "x".repeat(20_000))});
+        app.save(Container::Wardrobe, "ada", item).await;
+    }
+    let collection = create(&ada, json!({"name": "All", "clothingItemIds": ids})).await;
+    let answer = ada.get(&format!("{}/items", path(&collection))).await;
+    assert_eq!((answer.code(), answer.header("content-type")), (200, "application/json; charset=utf-8"));
+    assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    let listed = answer.json();
+    let listed: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    assert_eq!(listed, ids);
+    assert_eq!(app.state.answers.held(), 0);
+}

@@ -429,8 +429,8 @@ async fn a_photo_becomes_an_item_on_azure_and_is_shown_by_a_signed_url() {
 
     // The clock of the tests stands in the past; Azurite has one of its own.
     let signed: url::Url = {
-        let stored = app.state.data.wardrobe.newest_owned(&user.as_str().into(), 1).await.unwrap();
-        let (container, name) = app.state.blobs.locate(stored[0].image_url.as_deref().unwrap()).unwrap();
+        let stored = app.state.data.wardrobe.find(&user.as_str().into(), &id.as_str().into()).await.unwrap();
+        let (container, name) = app.state.blobs.locate(stored.unwrap().0.image_url.as_deref().unwrap()).unwrap();
         assert_eq!(container, archive);
         let now = pluckit::base::clock::Clock::now(&pluckit::base::clock::SystemClock);
         pluckit::blob::BlobStore::shown_url(&*blobs_of(), &container, &name, now)
@@ -451,4 +451,26 @@ async fn a_photo_becomes_an_item_on_azure_and_is_shown_by_a_signed_url() {
     process(&app).await;
     assert_eq!(caller.delete(&format!("/api/wardrobe/{other}")).await.status, StatusCode::NO_CONTENT);
     assert_eq!((blobs(&app, &archive).await.len(), blobs(&app, &uploads).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_user_has_at_most_two_hundred_drafts() {
+    let app = TestApp::new();
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    for number in 0..200 {
+        let status = ["Ready", "Failed", "Processing"][number % 3];
+        let draft = json!({
+            "id": format!("draft-{number}"), "userId": "ada", "draftStatus": status,
+            "draftCreatedAt": "2026-03-01T10:00:00.000Z", "draftUpdatedAt": "2026-03-01T10:00:00.000Z",
+        });
+        app.save(Container::Wardrobe, "ada", draft).await;
+    }
+    let refused = upload(&ada, &photo(BLUE), &[]).await;
+    let text = "You have 200 photos that are not accepted yet. Accept or delete some first.";
+    assert_eq!(detail(&refused), (409, json!(text)));
+    assert_eq!(blobs(&app, &app.state.config.storage.uploads_container).await, [""; 0], "nothing is kept");
+    uploaded(&eve, &photo(BLUE)).await;
+    assert_eq!(accept(&ada, "draft-0").await.status, StatusCode::OK);
+    uploaded(&ada, &photo(BLUE)).await;
+    assert_eq!(upload(&ada, &photo(BLUE), &[]).await.code(), 409);
 }

@@ -276,6 +276,7 @@ async fn a_change_of_some_fields_keeps_the_others() {
     }
     let item = ada.get("/api/wardrobe/coat").await.json();
     assert_eq!((&item["brand"], &item["wearCount"], item.get("notes")), (&json!("Acne"), &json!(4), None));
+    own(&app, "ada", "large", json!({ "notes": "x".repeat(64_000) })).await;
     for (id, changes, said) in [
         ("coat", json!({}), "changes has one or more of"),
         ("coat", json!({ "wearCount": 9 }), "changes has one or more of"),
@@ -284,6 +285,8 @@ async fn a_change_of_some_fields_keeps_the_others() {
         ("coat", json!({ "condition": "Torn" }), "condition is"),
         ("coat", json!({ "price": { "amount": -5 } }), "price.amount is -5"),
         ("coat", json!({ "price": { "amount": 5, "originalCurrency": "EURO" } }), "expected a currency code like EUR"),
+        // The other fields have so much that this is too much.
+        ("large", json!({ "brand": "x".repeat(2000) }), "at most 64 KiB together"),
         ("none", json!({ "brand": "Acne" }), "There is no such item."),
     ] {
         let refused = call(&ada, "update_item", json!({ "item_id": id, "changes": changes })).await.unwrap_err();

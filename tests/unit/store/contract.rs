@@ -828,6 +828,18 @@ pub async fn the_last_page_says_so(store: &dyn DocumentStore) {
     assert!(first.documents.len() == 1 && first.next.is_some(), "{first:?}");
 }
 
+pub async fn pages_that_end_early_give_every_document_once(store: &dyn DocumentStore) {
+    let user = unique("user");
+    let names: Vec<String> = (0..9).map(|number| format!("item-{number}")).collect();
+    let documents = names.iter().map(|id| (id.as_str(), json!({ "notes": "x".repeat(1000) })));
+    fill(store, Container::Wardrobe, &user, documents).await;
+    let query = Query::partition(Container::Wardrobe, &user).order_by("id", Ascending);
+    for most_bytes in [0, 1, 2500, 1_000_000] {
+        let walked = walk(store, query.clone().limit(7).most_bytes(most_bytes)).await;
+        assert_eq!(walked, names, "{most_bytes}");
+    }
+}
+
 pub async fn a_query_returns_only_the_selected_fields(store: &dyn DocumentStore) {
     let user = unique("user");
     let fields = json!({

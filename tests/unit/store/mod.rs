@@ -62,6 +62,7 @@ macro_rules! each_promise {
             pages_with_missing_sort_keys_give_every_document_once
             a_filtered_walk_gives_every_match_once
             the_last_page_says_so
+            pages_that_end_early_give_every_document_once
             a_query_returns_only_the_selected_fields
             a_walk_that_its_order_bounds_gives_every_match_once
             selected_fields_of_any_shape_come_as_they_are

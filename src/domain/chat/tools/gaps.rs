@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
+use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
 use crate::base::text::cut;
 use crate::domain::best::Best;
 use crate::domain::style;
@@ -97,7 +97,7 @@ impl Tool for AnalyzeWardrobeGaps {
         let mut owned: Vec<(Category, u32)> = Vec::new();
         let mut colours = Tally::default();
         let mut anchors = Best::new(MAX_ANCHORS);
-        let mut breather = Breather::default();
+        let _turn = self.0.large_reads.wait(user).await;
         let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             if let Some(category) = item.category.as_deref().and_then(Category::of_text) {
@@ -109,7 +109,6 @@ impl Tool for AnalyzeWardrobeGaps {
             item.colours.iter().for_each(|colour| colours.add(&colour.name));
             // Most worn first, then newest, then by id.
             anchors.offer((item.wear_count, item.date_added, Reverse(item.id.clone())), || Anchor::from(&item));
-            breather.breathe().await;
         }
         let colour = preferred_colour.or_else(|| colours.top(1).0.pop().map(|(name, _)| name));
         let analysis = Analysis {

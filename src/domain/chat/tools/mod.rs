@@ -38,6 +38,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub use self::call::{LONGEST_RESULT, ToolOutput, call, shorten};
 pub use self::traits::{Effect, Traits};
 use crate::base::text::cut;
+use crate::base::turns::Turns;
 use crate::data;
 use crate::domain::base::Base;
 use crate::domain::drafts::{self, Drafts};
@@ -60,7 +61,7 @@ pub enum ToolError {
     Refused(String),
     /// The photo could not be stored.
     #[error("the photo could not be kept")]
-    Drafts(#[from] drafts::Error),
+    Drafts(#[source] drafts::Error),
     /// The documents could not be read.
     #[error("the documents could not be read")]
     Data(#[from] data::Error),
@@ -76,6 +77,15 @@ impl ToolError {
     /// Creates the error for an item that the user does not have.
     fn no_item() -> Self {
         Self::Refused("There is no such item.".to_owned())
+    }
+}
+
+impl From<drafts::Error> for ToolError {
+    fn from(error: drafts::Error) -> Self {
+        match error {
+            drafts::Error::TooMany | drafts::Error::Full => Self::Refused(error.to_string()),
+            error => Self::Drafts(error),
+        }
     }
 }
 
@@ -117,6 +127,8 @@ pub struct Parts {
     pub drafts: Drafts,
     /// Votes on found items.
     pub taste: Taste,
+    /// Turns of users for reads of their whole wardrobe.
+    pub large_reads: Arc<Turns<UserId>>,
 }
 
 /// The stylist's tools, in the order in which the model sees them.
@@ -239,24 +251,6 @@ impl PartialSchema for Tally {
 }
 
 impl ToSchema for Tally {}
-
-/// Yields to other tasks now and then during a long loop over documents in memory.
-#[derive(Default)]
-pub(in crate::domain) struct Breather {
-    walked: u32,
-}
-
-impl Breather {
-    /// Documents between two yields: parsing and scoring sixteen garments takes less than half a millisecond.
-    const STRIDE: u32 = 16;
-
-    pub(in crate::domain) async fn breathe(&mut self) {
-        self.walked = (self.walked + 1) % Self::STRIDE;
-        if self.walked == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

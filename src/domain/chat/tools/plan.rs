@@ -13,7 +13,7 @@ use time::{Date, Duration};
 
 use super::history::read_date;
 use super::weather;
-use super::{Breather, Parts, Tool, ToolError, Traits, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Season};
@@ -56,11 +56,10 @@ impl PlanOutfits {
     async fn pieces(&self, user: &UserId) -> Result<Vec<Piece>, ToolError> {
         let now = self.0.base.clock.now();
         let mut best = Best::new(MAX_PIECES);
-        let mut breather = Breather::default();
+        let _turn = self.0.large_reads.wait(user).await;
         let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             best.offer((item.date_added, Reverse(item.id.clone())), || Piece::new(&item, now));
-            breather.breathe().await;
         }
         Ok(best.into_sorted().map(|(_, piece)| piece).collect())
     }

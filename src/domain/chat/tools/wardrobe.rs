@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::limits::{self, Limits};
 use super::spending::{self, Spending};
-use super::{Breather, NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
+use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut};
@@ -261,11 +261,10 @@ impl Tool for SearchWardrobe {
         let mut best = Best::new(MAX_RESULTS);
         let (mut exact, mut scored, mut owned) = (0, 0, 0_u64);
         let mut sums = Sums::default();
-        let mut breather = Breather::default();
+        let _turn = self.parts.large_reads.wait(user).await;
         let mut items = pin!(self.parts.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             owned += 1;
-            breather.breathe().await;
             let garment = Garment::from(&item);
             let price = item.price.as_ref().and_then(|price| spending::converted(price, &rates, &currency));
             let in_period = limits.wears_of(&item);
@@ -492,7 +491,7 @@ impl Tool for GetWardrobeSummary {
             profile.map_or_else(|| "USD".to_owned(), |profile| cut(&profile.currency_code, 12).to_uppercase());
         let rates = self.0.rates.current().await;
         let mut spent = Spending::default();
-        let mut breather = Breather::default();
+        let _turn = self.0.large_reads.wait(user).await;
         let mut items = pin!(self.0.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
             total_items += 1;
@@ -503,7 +502,6 @@ impl Tool for GetWardrobeSummary {
             names.sort();
             names.dedup();
             names.iter().for_each(|name| colours.add(name));
-            breather.breathe().await;
         }
         let spent = spent.told(currency);
         let summary = Summary { total_items, by_category: by_category.top(15), top_colours: colours.top(10), spent };

@@ -174,6 +174,7 @@ impl Tool for GetWearPatterns {
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let PatternsArguments { query } = read_arguments(arguments)?;
         check_query(&query.unwrap_or_default())?;
+        let _turn = self.0.large_reads.wait(user).await;
         let items = self.0.base.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;
         let items_with_wear_history = items.iter().filter(|item| wear::has_history(item)).count();
         if items_with_wear_history < FEWEST_WORN {

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use axum::http::Method;
 use pluckit::domain::transfer::{self, Format, Kind, Options, Source};
 use pluckit::model::ids::UserId;
-use pluckit::store::{Container, Key};
+use pluckit::store::{Container, Key, Write};
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, refusal};
@@ -377,4 +377,67 @@ async fn the_rest_of_the_service_sees_a_change_at_once() {
     assert_eq!(ada.delete("/api/wardrobe/shirt").await.code(), 204);
     assert_ne!(insights().await, worn);
     assert_eq!(search().await, before.1);
+}
+
+#[tokio::test]
+async fn an_item_has_at_most_64_kib_of_its_owner_s_fields() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    let too_large = (400, refusal("An item is too large: its texts and lists have at most 64 KiB together."));
+    let lists = |count: usize| {
+        let list: Vec<String> = (0..count).map(|number| format!("{}{number:03}", "😀".repeat(97))).collect();
+        json!({"id": "coat", "notes": "😀".repeat(10_000), "tags": list})
+    };
+    assert_eq!(ada.post("/api/wardrobe", lists(100)).await.summary(), too_large);
+    assert_eq!(ada.get("/api/wardrobe/coat").await.code(), 404);
+    let largest = lists(64);
+    let fields = json!({"notes": largest["notes"], "tags": largest["tags"], "colours": [], "isWishlisted": false});
+    assert!((65_000..=65_536).contains(&fields.to_string().len()), "{}", fields.to_string().len());
+    assert_eq!(ada.post("/api/wardrobe", largest).await.code(), 201, "the longest notes, and more");
+    assert_eq!(
+        ada.send(Method::PUT, "/api/wardrobe/coat", Some("application/json"), lists(65).to_string()).await.summary(),
+        too_large
+    );
+
+    // A larger one, as an older version stored it, may be sent back, and become smaller.
+    let mut stored = lists(200);
+    stored["userId"] = json!("ada");
+    stored["careInfo"] = json!(["wash"]);
+    app.save(Container::Wardrobe, "ada", stored.clone()).await;
+    let read = ada.get("/api/wardrobe/coat").await.json();
+    assert_eq!((&read["tags"], &read["notes"]), (&stored["tags"], &stored["notes"]));
+    assert_eq!(ada.put("/api/wardrobe/coat", read.clone()).await.code(), 204);
+    let mut larger = read.clone();
+    larger["careInfo"] = json!(["wash", "dry"]);
+    assert_eq!(ada.put("/api/wardrobe/coat", larger).await.summary(), too_large);
+    let mut smaller = read;
+    smaller["careInfo"] = json!([]);
+    assert_eq!(ada.put("/api/wardrobe/coat", smaller).await.code(), 204);
+    assert_eq!(ada.get("/api/wardrobe/coat").await.json()["careInfo"], json!([]));
+}
+
+#[tokio::test]
+async fn a_wardrobe_has_about_25_000_items() {
+    let app = TestApp::new();
+    let store = &app.state.data.store;
+    for hundred in 0..250 {
+        let item = |number: u32| json!({"id": format!("item-{number}"), "userId": "ada"});
+        let writes: Vec<Write> = (0..100).map(|n| Write::Create { document: item(hundred * 100 + n) }).collect();
+        store.batch(Container::Wardrobe, "ada", &writes).await.unwrap();
+    }
+    let ada = app.user("ada").await;
+    let create = async || ada.post("/api/wardrobe", json!({"category": "Tops"})).await;
+    // A count costs a query, so it is not made for each item.
+    for _ in 0..100 {
+        assert_eq!(create().await.code(), 201);
+    }
+    let full = (409, refusal("A wardrobe has at most 25,000 items. Delete some first."));
+    assert_eq!(create().await.summary(), full);
+    assert_eq!(create().await.summary(), full);
+    let refused = crate::support::photos::upload(&ada, &crate::support::photos::photo([9, 9, 9]), &[]).await;
+    assert_eq!(refused.summary(), full);
+    for number in 0..101 {
+        assert_eq!(ada.delete(&format!("/api/wardrobe/item-{number}")).await.code(), 204);
+    }
+    assert_eq!(create().await.code(), 201);
 }

@@ -206,3 +206,17 @@ async fn a_token_of_another_query_starts_from_the_beginning(app: &TestApp, ada: 
         assert_eq!(list(&ada, &query).await, "item-4 item-3");
     }
 }
+
+#[tokio::test]
+async fn large_items_make_short_pages() {
+    let app = TestApp::new();
+    for number in 0..5 {
+        // Larger than the API allows, as an older version stored it.
+        let fields = json!({"notes": "x".repeat(400 * 1024), "dateAdded": format!("2026-03-0{}", number + 1)});
+        save(&app, "ada", &format!("item-{number}"), fields).await;
+    }
+    let ada = app.user("ada").await;
+    let page = ada.get("/api/wardrobe?pageSize=100").await.json();
+    assert_eq!(ids(&page), ["item-4", "item-3", "item-2"], "more than a mebibyte");
+    assert_eq!(walk(&ada, "pageSize=100").await, ["item-4", "item-3", "item-2", "item-1", "item-0"]);
+}
