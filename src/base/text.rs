@@ -69,6 +69,24 @@ pub fn escape_markdown(text: &str) -> String {
     escaped
 }
 
+/// Splits a text into sentences and lines, with their final punctuation.
+pub fn sentences(text: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut start = 0;
+    let mut characters = text.char_indices().peekable();
+    while let Some((place, character)) = characters.next() {
+        let ends_word = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
+        if character == '\n' || (matches!(character, '.' | '!' | '?' | ';') && ends_word) {
+            let end = place + character.len_utf8();
+            sentences.push(text[start..end].trim());
+            start = end;
+        }
+    }
+    sentences.push(text[start..].trim());
+    sentences.retain(|sentence| !sentence.is_empty());
+    sentences
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -89,11 +89,22 @@ impl Conversations {
         user: &UserId,
         mut edit: impl FnMut(&mut Vec<Preference>) -> T,
     ) -> Result<T> {
+        self.edit_memory(user, |preferences, _| edit(preferences)).await
+    }
+
+    /// Edits the user's preferences and the summary of their conversations, and returns the result of `edit`. Saves only
+    /// what changed.
+    pub async fn edit_memory<T>(
+        &self,
+        user: &UserId,
+        mut edit: impl FnMut(&mut Vec<Preference>, &mut String) -> T,
+    ) -> Result<T> {
         update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| {
             let mut conversation = found.unwrap_or_else(|| empty(user));
-            let before = conversation.preferences.clone();
-            let outcome = edit(&mut conversation.preferences);
-            if conversation.preferences == before { Edit::Keep(outcome) } else { Edit::Save(conversation, outcome) }
+            let before = (conversation.preferences.clone(), conversation.summary.clone());
+            let outcome = edit(&mut conversation.preferences, &mut conversation.summary);
+            let is_same = (&conversation.preferences, &conversation.summary) == (&before.0, &before.1);
+            if is_same { Edit::Keep(outcome) } else { Edit::Save(conversation, outcome) }
         })
         .await
     }

@@ -18,67 +18,112 @@ const TEMPERATE: &str = "temperate";
 const CONTINENTAL: &str = "continental";
 const POLAR: &str = "polar";
 
-/// Large cities by zone, separated by `;`, in the form of [`vocabulary::words`]. From the present-day map of Beck et
-/// al.,
-/// "Present and future Köppen-Geiger climate classification maps at 1-km resolution" (2018).
+/// Places outside the zones: countries, islands, and towns between two zones.
+const OTHER: &str = "";
+
+/// Large cities by zone, separated by `;`, in the form of [`vocabulary::words`], each with its mean temperatures of
+/// January and July in degrees Celsius. Zones are from the present-day map of Beck et al., "Present and future
+/// Köppen-Geiger climate classification maps at 1-km resolution" (2018); temperatures are rounded.
 const CITIES: &[(&str, &str)] = &[
     (
         TROPICAL,
-        "abidjan;accra;bali;bangalore;bengaluru;bangkok;belo horizonte;bogor;brasilia;brasília;cali;cancun;cancún;cartagena;\
-         cebu;chennai;chittagong;colombo;conakry;dar es salaam;darwin;denpasar;dhaka;fortaleza;guatemala;guayaquil;havana;\
-         ho chi minh city;saigon;honolulu;jakarta;kampala;kingston;kinshasa;kochi;kolkata;kuala lumpur;lagos;\
-         libreville;managua;manaus;manila;medellin;medellín;miami;mombasa;monrovia;mumbai;panama city;phnom penh;phuket;\
-         port au prince;recife;rio de janeiro;rio;salvador;san juan;santo domingo;singapore;surabaya;yangon",
+        "abidjan 27 25;accra 28 26;bali 28 27;bangalore 22 24;bengaluru 22 24;bangkok 27 29;\
+         belo horizonte 24 19;bogor 25 26;brasilia 22 19;brasília 22 19;cali 24 24;cancun 24 29;cancún 24 29;\
+         cartagena 27 29;cebu 27 28;chennai 26 31;chittagong 20 28;colombo 27 28;conakry 27 26;\
+         dar es salaam 28 24;darwin 28 25;denpasar 28 27;dhaka 19 29;fortaleza 27 26;guatemala 18 20;\
+         guayaquil 26 24;havana 22 28;ho chi minh city 27 28;saigon 27 28;honolulu 23 27;jakarta 27 28;\
+         kampala 23 22;kingston 26 29;kinshasa 26 23;kochi 28 27;kolkata 20 30;kuala lumpur 28 28;lagos 28 26;\
+         libreville 27 25;managua 27 28;manaus 27 27;manila 26 29;medellin 22 22;medellín 22 22;miami 20 29;\
+         mombasa 28 25;monrovia 27 25;mumbai 25 28;panama city 27 28;phnom penh 27 29;phuket 28 28;\
+         port au prince 26 30;recife 27 25;rio de janeiro 27 22;rio 27 22;salvador 27 24;san juan 25 28;\
+         santo domingo 25 28;singapore 27 28;surabaya 28 28;yangon 25 27",
     ),
     (
         ARID,
-        "abu dhabi;alicante;almeria;almería;amman;antofagasta;ashgabat;baghdad;baku;bikaner;cairo;damascus;denver;\
-         doha;dubai;el paso;gaborone;jaipur;jeddah;jodhpur;karachi;khartoum;kuwait;\
-         kuwait city;las vegas;lima;lubbock;luanda;manama;marrakech;marrakesh;mecca;medina;mendoza;monterrey;\
-         muscat;niamey;nouakchott;ouagadougou;phoenix;riyadh;sharjah;tehran;tripoli;tucson;windhoek;\
-         zaragoza",
+        "abu dhabi 19 35;alicante 12 26;almeria 13 26;almería 13 26;amman 9 26;antofagasta 20 14;\
+         ashgabat 4 31;baghdad 10 36;baku 5 27;bikaner 14 34;cairo 14 29;damascus 7 28;denver 0 24;doha 18 37;\
+         dubai 20 36;el paso 8 29;gaborone 26 13;jaipur 16 30;jeddah 24 34;jodhpur 17 32;karachi 19 31;\
+         khartoum 24 32;kuwait 13 39;kuwait city 13 39;las vegas 9 34;lima 23 17;lubbock 5 27;luanda 27 22;\
+         manama 18 35;marrakech 13 29;marrakesh 13 29;mecca 25 36;medina 18 37;mendoza 25 8;monterrey 15 29;\
+         muscat 21 35;niamey 25 29;nouakchott 22 28;ouagadougou 25 28;phoenix 14 36;riyadh 15 37;\
+         sharjah 19 35;tehran 5 31;tripoli 13 28;tucson 12 31;windhoek 24 14;zaragoza 7 25",
     ),
     (
         TEMPERATE,
-        "addis ababa;adelaide;algiers;amsterdam;antalya;antwerp;athens;atlanta;auckland;austin;barcelona;bath;beirut;belfast;\
-         belgrade;bergen;bilbao;birmingham;bogota;bogotá;bologna;bordeaux;bremen;brighton;brisbane;bristol;brussels;buenos aires;\
-         cape town;canberra;cardiff;casablanca;charlotte;chengdu;chongqing;christchurch;cologne;copenhagen;cordoba;córdoba;curitiba;\
-         dallas;dublin;durban;düsseldorf;dusseldorf;edinburgh;essen;florence;frankfurt;fukuoka;geneva;genoa;\
-         ghent;glasgow;guangzhou;hamburg;hangzhou;hanoi;hobart;hong kong;houston;istanbul;izmir;jerusalem;johannesburg;kobe;\
-         kyoto;leeds;leicester;lille;lisbon;lisboa;liverpool;ljubljana;london;los angeles;lucknow;luxembourg;lyon;madrid;\
-         malaga;málaga;manchester;marseille;melbourne;mexico city;milan;milano;montevideo;montpellier;nagoya;nairobi;nantes;\
-         naples;napoli;nashville;new orleans;new york;new york city;nyc;brooklyn;newcastle;nice;nottingham;oakland;osaka;oxford;\
-         palermo;palma;paris;perth;philadelphia;porto;porto alegre;portland;pretoria;quito;raleigh;rennes;rome;roma;rotterdam;\
-         sacramento;san antonio;san diego;san francisco;san jose;santiago;sao paulo;são paulo;seattle;seville;sevilla;shanghai;\
-         sheffield;shenzhen;southampton;split;stuttgart;strasbourg;suzhou;sydney;taipei;tel aviv;the hague;tokyo;toulouse;tunis;\
-         turin;torino;utrecht;valencia;vancouver;venice;verona;washington;washington dc;wellington;wuhan;yokohama;zagreb;zurich;\
-         zürich",
+        "addis ababa 16 16;adelaide 23 11;algiers 12 26;amsterdam 4 18;antalya 10 29;antwerp 4 19;\
+         athens 10 29;atlanta 7 27;auckland 20 11;austin 11 30;barcelona 10 25;bath 5 17;beirut 14 28;\
+         belfast 5 15;belgrade 2 24;bergen 3 15;bilbao 9 20;birmingham 4 17;bogota 14 14;bogotá 14 14;\
+         bologna 3 25;bordeaux 7 22;bremen 2 18;brighton 5 17;brisbane 25 15;bristol 5 17;brussels 4 18;\
+         buenos aires 25 11;cape town 21 13;canberra 21 6;cardiff 5 17;casablanca 13 23;charlotte 6 27;\
+         chengdu 6 26;chongqing 8 29;christchurch 17 6;cologne 3 19;copenhagen 1 18;cordoba 10 28;\
+         córdoba 10 28;curitiba 21 14;dallas 8 30;dublin 5 16;durban 25 17;düsseldorf 3 19;dusseldorf 3 19;\
+         edinburgh 4 15;essen 3 18;florence 7 25;frankfurt 2 20;fukuoka 7 28;geneva 2 21;genoa 9 25;\
+         ghent 4 18;glasgow 4 16;guangzhou 14 29;hamburg 2 18;hangzhou 5 30;hanoi 17 30;hobart 17 8;\
+         hong kong 16 29;houston 12 29;istanbul 6 25;izmir 9 28;jerusalem 9 24;johannesburg 20 10;kobe 6 27;\
+         kyoto 5 28;leeds 4 16;leicester 4 17;lille 4 19;lisbon 10 23;lisboa 10 23;liverpool 5 17;\
+         ljubljana 0 22;london 6 19;los angeles 14 21;lucknow 15 30;luxembourg 1 19;lyon 4 23;madrid 6 26;\
+         malaga 12 26;málaga 12 26;manchester 4 16;marseille 8 25;melbourne 21 10;mexico city 15 18;\
+         milan 3 25;milano 3 25;montevideo 23 11;montpellier 7 25;nagoya 5 28;nairobi 20 17;nantes 6 20;\
+         naples 9 25;napoli 9 25;nashville 4 27;new orleans 12 29;new york 1 25;new york city 1 25;nyc 1 25;\
+         brooklyn 1 25;newcastle 4 15;nice 9 24;nottingham 4 17;oakland 10 18;osaka 6 28;oxford 5 18;\
+         palermo 12 26;palma 12 26;paris 5 21;perth 24 13;philadelphia 1 26;porto 9 20;porto alegre 25 14;\
+         portland 5 21;pretoria 23 12;quito 15 15;raleigh 5 27;rennes 6 19;rome 8 26;roma 8 26;rotterdam 4 18;\
+         sacramento 9 25;san antonio 12 30;san diego 14 21;san francisco 11 17;san jose 11 21;santiago 21 9;\
+         sao paulo 23 17;são paulo 23 17;seattle 5 19;seville 11 29;sevilla 11 29;shanghai 5 29;\
+         sheffield 4 17;shenzhen 16 29;southampton 5 18;split 8 26;stuttgart 1 20;strasbourg 2 21;suzhou 4 29;\
+         sydney 23 13;taipei 16 30;tel aviv 14 28;the hague 4 18;tokyo 5 26;toulouse 6 23;tunis 12 27;\
+         turin 3 24;torino 3 24;utrecht 4 18;valencia 12 26;vancouver 4 18;venice 4 24;verona 3 25;\
+         washington 3 27;washington dc 3 27;wellington 17 9;wuhan 4 30;yokohama 6 26;zagreb 1 23;zurich 1 19;\
+         zürich 1 19;bournemouth 5 17;cambridge 4 18;cork 6 16;exeter 6 17;faro 12 24;funchal 17 22;\
+         galway 6 16;las palmas 18 24;santander 10 20;tenerife 18 25;york 4 17",
     ),
     (
         CONTINENTAL,
-        "aarhus;almaty;ankara;astana;beijing;berlin;boston;bratislava;brno;bucharest;budapest;buffalo;calgary;changchun;\
-         chicago;chisinau;cleveland;columbus;detroit;dresden;edmonton;gdansk;gdańsk;gothenburg;graz;harbin;\
-         helsinki;indianapolis;innsbruck;irkutsk;kazan;kharkiv;krakow;kraków;kyiv;kiev;leipzig;lviv;malmo;malmö;milwaukee;\
-         minneapolis;minsk;montreal;montréal;moscow;munich;münchen;novosibirsk;odesa;omaha;oslo;ottawa;pittsburgh;poznan;poznań;\
-         prague;praha;pyongyang;quebec;québec;riga;saint petersburg;st petersburg;salt lake city;salzburg;\
-         sapporo;sarajevo;seoul;shenyang;sofia;stockholm;tallinn;tampere;tartu;timisoara;toronto;trondheim;turku;ulaanbaatar;\
-         uppsala;vienna;wien;vilnius;warsaw;winnipeg;wroclaw;wrocław;yekaterinburg",
+        "aarhus 1 17;almaty -5 24;ankara 1 24;astana -14 21;beijing -3 27;berlin 1 20;boston -1 24;\
+         bratislava 0 22;brno -1 20;bucharest -1 24;budapest 1 23;buffalo -3 22;calgary -7 17;\
+         changchun -15 23;chicago -3 24;chisinau -2 23;cleveland -2 23;columbus -1 24;detroit -3 23;\
+         dresden 1 20;edmonton -10 18;gdansk 0 18;gdańsk 0 18;gothenburg 0 17;graz 0 21;harbin -18 23;\
+         helsinki -4 18;indianapolis -2 24;innsbruck -1 19;irkutsk -17 19;kazan -10 20;kharkiv -5 22;\
+         krakow -1 20;kraków -1 20;kyiv -3 22;kiev -3 22;leipzig 1 20;lviv -2 20;malmo 1 18;malmö 1 18;\
+         milwaukee -5 22;minneapolis -9 23;minsk -4 19;montreal -9 21;montréal -9 21;moscow -6 20;munich 0 19;\
+         münchen 0 19;novosibirsk -16 20;odesa -1 24;omaha -5 25;oslo -3 18;ottawa -10 21;pittsburgh -1 23;\
+         poznan 0 20;poznań 0 20;prague 0 20;praha 0 20;pyongyang -5 25;quebec -12 19;québec -12 19;\
+         riga -2 19;saint petersburg -5 19;st petersburg -5 19;salt lake city 0 27;salzburg 0 20;\
+         sapporo -3 21;sarajevo 0 20;seoul -2 25;shenyang -11 25;sofia 0 22;stockholm -1 19;tallinn -3 18;\
+         tampere -6 17;tartu -4 18;timisoara 1 23;toronto -4 22;trondheim -1 15;turku -4 18;\
+         ulaanbaatar -21 18;uppsala -3 18;vienna 1 22;wien 1 22;vilnius -4 19;warsaw -2 20;winnipeg -16 20;\
+         wroclaw 0 20;wrocław 0 20;yekaterinburg -13 19;chamonix -4 16;davos -5 13;lillehammer -8 15;\
+         st moritz -7 12;whistler -3 17;zermatt -5 13",
     ),
-    (POLAR, "alert;barentsburg;iqaluit;longyearbyen;nuuk;tiksi;utqiagvik;vardo;vardø"),
+    (
+        POLAR,
+        "alert -32 4;barentsburg -12 6;iqaluit -27 8;longyearbyen -12 7;nuuk -8 7;tiksi -31 8;utqiagvik -25 5;\
+         vardo -4 10;vardø -4 10",
+    ),
+    (
+        OTHER,
+        "alps -4 15;argentina 24 10;australia 25 14;austria -1 20;belgium 3 18;bolivia 14 9;botswana 26 14;brazil 26 22;\
+         canada -9 20;chile 20 9;croatia 4 24;denmark 1 17;egypt 14 29;england 5 17;finland -7 17;france 5 21;\
+         germany 1 19;greece 10 28;hawaii 23 27;hungary 0 22;iceland 0 11;ireland 5 16;italy 6 25;\
+         lapland -13 15;madagascar 25 18;morocco 12 26;namibia 25 15;netherlands 4 18;new zealand 18 9;\
+         norway -4 16;paraguay 28 18;patagonia 15 4;peru 20 15;poland -1 19;portugal 10 22;scotland 4 15;\
+         south africa 22 12;spain 8 25;sweden -3 17;switzerland 0 19;tasmania 16 8;\
+         the netherlands 4 18;uruguay 24 12;wales 5 16;zimbabwe 21 14;antananarivo 21 15;asuncion 28 18;\
+         asunción 28 18;bariloche 15 3;cusco 13 11;florianopolis 25 17;harare 21 14;la paz 11 8;maputo 26 19;\
+         punta del este 22 11;queenstown 16 4;rosario 25 11;ushuaia 10 2;valparaiso 18 12;crete 12 26;\
+         ibiza 12 26;madeira 17 22;majorca 11 26;mallorca 11 26;mykonos 12 26;santorini 12 26;sardinia 10 25;\
+         sicily 11 26;malta 13 27;cyprus 12 29;reykjavik 1 12;reykjavík 1 12;tromso -3 12;tromsø -3 12",
+    ),
 ];
 
-/// Well-known places south of the equator that have seasons, in the form of [`CITIES`].
-const SOUTHERN: &str = "adelaide;brisbane;canberra;hobart;melbourne;perth;sydney;darwin;auckland;christchurch;wellington;\
-     queenstown;cape town;durban;johannesburg;pretoria;gaborone;windhoek;maputo;harare;antananarivo;buenos aires;cordoba;\
-     córdoba;mendoza;rosario;bariloche;ushuaia;montevideo;punta del este;santiago;valparaiso;antofagasta;la paz;cusco;lima;\
-     asuncion;asunción;belo horizonte;brasilia;brasília;curitiba;florianopolis;porto alegre;rio de janeiro;rio;sao paulo;\
-     são paulo;salvador;recife;jakarta;bali;denpasar;luanda;australia;new zealand;south africa;argentina;chile;uruguay;\
-     paraguay;brazil;peru;bolivia;namibia;botswana;zimbabwe;madagascar;patagonia;tasmania";
-
-/// Mean temperature of the year and half the difference between its warmest and coldest month, by zone, in degrees
-/// Celsius.
-const YEARS: &[(&str, f64, f64)] =
-    &[(TROPICAL, 28.0, 1.0), (ARID, 25.0, 9.0), (TEMPERATE, 16.0, 7.5), (CONTINENTAL, 10.0, 12.0), (POLAR, -6.0, 10.0)];
+/// Mean temperatures of January and July, in degrees Celsius, at a place that is not known but in this zone.
+const ZONES: &[(&str, f64, f64)] = &[
+    (TROPICAL, 27.0, 27.0),
+    (ARID, 16.0, 32.0),
+    (TEMPERATE, 8.0, 23.0),
+    (CONTINENTAL, -2.0, 20.0),
+    (POLAR, -15.0, 6.0),
+];
 
 /// Oldest wear that counts; a year has each season once.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -183,21 +228,40 @@ impl Season {
     }
 }
 
-/// Returns the typical temperature of a day in this month, in degrees Celsius, by the zone of the place (temperate if
-/// unknown) and its hemisphere.
+/// What a usual temperature goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The place itself.
+    Place,
+    /// The climate zone of a place that is not known.
+    Zone(&'static str),
+    /// A temperate climate, as neither place nor zone is known.
+    Guess,
+}
+
+/// Returns the mean temperature of this month in degrees Celsius, and what it goes by: the place if it is known, else
+/// the climate zone, else a temperate climate.
+pub fn usual(month: Month, place: Option<&str>, zone: Option<&str>) -> (f64, Basis) {
+    let zone = ZONES.iter().find(|(name, ..)| Some(*name) == zone);
+    let (january, july, basis) = match (place.and_then(of_place), zone) {
+        (Some((_, january, july)), _) => (january, july, Basis::Place),
+        (None, Some((name, january, july))) => (*january, *july, Basis::Zone(name)),
+        (None, None) => (ZONES[2].1, ZONES[2].2, Basis::Guess),
+    };
+    // January and July are the extremes of the year.
+    let angle = f64::from(u8::from(month)) * std::f64::consts::PI / 6.0 - 7.0 * std::f64::consts::PI / 6.0;
+    (january.midpoint(july) + (july - january) / 2.0 * angle.cos(), basis)
+}
+
+/// Returns the mean temperature of this month as [`usual`] does, rounded.
 pub fn usual_temperature(month: Month, place: Option<&str>, zone: Option<&str>) -> f64 {
-    let zone = place.and_then(of_city).or(zone);
-    let year = YEARS.iter().find(|(name, ..)| Some(*name) == zone).unwrap_or(&YEARS[2]);
-    // July is the warmest month, January the coldest.
-    let angle = f64::from(northern(month, place) - 7) * std::f64::consts::PI / 6.0;
-    (year.1 + year.2 * angle.cos()).round()
+    usual(month, place, zone).0.round()
 }
 
 /// Returns the number of the month with the same season north of the equator.
 fn northern(month: Month, place: Option<&str>) -> i32 {
     let number = i32::from(u8::from(month));
-    let named = place.unwrap_or_default().split(',').map(|part| vocabulary::words(part).join(" "));
-    let is_southern = { named }.any(|name| !name.is_empty() && SOUTHERN.split(';').any(|known| known == name));
+    let is_southern = place.and_then(of_place).is_some_and(|(_, january, july)| january > july);
     if is_southern { (number + 5) % 12 + 1 } else { number }
 }
 
@@ -206,12 +270,31 @@ pub fn infer(city: Option<&str>, weather: &Weather) -> Option<&'static str> {
     city.and_then(of_city).or_else(|| weather.zone())
 }
 
-/// Looks up a city, with or without a country or region after a comma.
+/// Returns the zone of a city, with or without a country or region after a comma.
 fn of_city(city: &str) -> Option<&'static str> {
-    let name = city.split(',').next().unwrap_or_default();
+    let (zone, ..) = look_up(city.split(',').next().unwrap_or_default())?;
+    Some(zone).filter(|zone| *zone != OTHER)
+}
+
+/// Returns zone and mean temperatures of January and July of a place or, if only that is known, of its country.
+fn of_place(place: &str) -> Option<(&'static str, f64, f64)> {
+    place.split(',').find_map(look_up)
+}
+
+fn look_up(name: &str) -> Option<(&'static str, f64, f64)> {
     let name = vocabulary::words(name).join(" ");
-    let zone = CITIES.iter().find(|(_, cities)| cities.split(';').any(|known| known == name));
-    zone.map(|(zone, _)| *zone).filter(|_| !name.is_empty())
+    let of_zone = |(zone, places): &(&'static str, &'static str)| {
+        let (_, january, july) = places.split(';').filter_map(entry).find(|(known, ..)| *known == name)?;
+        Some((*zone, january, july))
+    };
+    CITIES.iter().find_map(of_zone)
+}
+
+/// Reads a place with its temperatures: "lisbon 10 23".
+fn entry(text: &'static str) -> Option<(&'static str, f64, f64)> {
+    let (text, july) = text.rsplit_once(' ')?;
+    let (name, january) = text.rsplit_once(' ')?;
+    Some((name, january.parse().ok()?, july.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -269,12 +352,18 @@ mod tests {
         let usual = |month, place| usual_temperature(month, Some(place), None);
         assert!(usual(Month::January, "Oslo") < 0.0 && usual(Month::January, "Sydney") > 20.0);
         assert!(usual(Month::January, "Singapore") > 25.0 && usual(Month::November, "Lisbon") < 14.0);
+        assert!(usual(Month::December, "Reykjavik, Iceland") < 4.0 && usual(Month::January, "Dubai") > 18.0);
+        let basis = |place, zone| super::usual(Month::May, Some(place), zone).1;
+        assert_eq!(basis("Tokyo", Some(POLAR)), Basis::Place);
+        assert_eq!((basis("Nowhere", Some(POLAR)), basis("Nowhere", None)), (Basis::Zone(POLAR), Basis::Guess));
     }
 
     #[test]
     fn every_city_is_written_as_it_is_looked_up_and_only_once() {
         let mut seen = std::collections::BTreeSet::new();
-        for city in CITIES.iter().flat_map(|(_, cities)| cities.split(';')) {
+        for text in CITIES.iter().flat_map(|(_, cities)| cities.split(';')) {
+            let (city, january, july) = entry(text).unwrap_or_else(|| panic!("{text}"));
+            assert!((-40.0..=40.0).contains(&january) && (-40.0..=40.0).contains(&july), "{text}");
             assert_eq!(vocabulary::words(city).join(" "), city);
             assert!(seen.insert(city), "{city} is there twice");
         }

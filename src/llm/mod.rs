@@ -67,6 +67,9 @@ pub enum Error {
 /// Source of an [`Error`].
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
+/// Heads what a person said after the part of a conversation that [`Purpose::SummariseConversation`] sums up.
+pub const SAID_SINCE: &str = "Said since:";
+
 /// Purpose of a request. Determines the deployment (main or nano), the limits, and what the offline model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case", const_into_str)]

@@ -50,6 +50,12 @@ impl Slot {
         self.into_str()
     }
 
+    /// Whether a piece for this slot is not worn together with one for the other slot.
+    pub fn excludes(self, other: Self) -> bool {
+        let is_part = |slot| matches!(slot, Self::Top | Self::Bottoms);
+        self == Self::Dress && is_part(other) || other == Self::Dress && is_part(self)
+    }
+
     fn of(group: TermId) -> Option<Self> {
         match group.name() {
             "dress" => Some(Self::Dress),

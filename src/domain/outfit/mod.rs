@@ -350,6 +350,7 @@ impl Maker<'_> {
             }
         };
         let has_dress = has(Slot::Dress);
+        let asks_dress = self.situation.asked.slot() == Some(Slot::Dress);
         // Two layers are warmer than one.
         let without_top = if self.situation.warmer == Some(true) { 40 } else { 12 };
         for shoe in &shoes {
@@ -374,7 +375,8 @@ impl Maker<'_> {
             }
             for dress in dresses.iter().flatten() {
                 // A dress gets the points of two pieces.
-                consider([Some(*dress), *shoe].into_iter().flatten().collect(), dress.points.min(20));
+                let bonus = dress.points.min(20) + if asks_dress { 60 } else { 0 };
+                consider([Some(*dress), *shoe].into_iter().flatten().collect(), bonus);
             }
         }
         let parts = best.map(|(_, parts)| parts).unwrap_or_default();

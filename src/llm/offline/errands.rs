@@ -1,9 +1,10 @@
 //! Small tasks: search terms, acceptance of an offer, and summaries of conversations.
 
+use super::last_user_message;
 use super::phrases::{is_listed, is_said};
-use super::{last_user_message, understand};
-use crate::base::text::head;
-use crate::llm::Message;
+use super::understand::{self, Forgotten};
+use crate::base::text::{head, sentences};
+use crate::llm::{Message, SAID_SINCE};
 use crate::model::{thesaurus, vocabulary};
 
 /// Search terms of one query.
@@ -68,17 +69,51 @@ fn last_exchange(messages: &[Message]) -> (&str, &str) {
     }
 }
 
+/// A sentence that may be worth remembering.
+struct Candidate {
+    weight: usize,
+    sentence: String,
+    /// Whether it was said after what is summed up.
+    is_later: bool,
+}
+
+/// Drops what the user wants forgotten.
+fn forget(candidates: &mut Vec<Candidate>, forgotten: &Forgotten) {
+    match forgotten {
+        Forgotten::Everything => candidates.clear(),
+        Forgotten::Last => {
+            let is_taste = |candidate: &Candidate| {
+                vocabulary::words(&candidate.sentence).iter().any(|word| is_listed("taste", word))
+            };
+            if let Some(last) = candidates.iter().rposition(is_taste) {
+                candidates.remove(last);
+            }
+        }
+        Forgotten::Clothes(texts) => candidates.retain(|candidate| {
+            let said = vocabulary::folded_words(&candidate.sentence);
+            let is_meant = |text: &String| vocabulary::folded_words(text).iter().all(|word| said.contains(word));
+            !texts.iter().any(is_meant)
+        }),
+    }
+}
+
 /// Returns at most five significant sentences of the user, in the order of the conversation: likes, dislikes, occasions
-/// and plans. The stylist's messages are not facts about the user.
+/// and plans, without those that they took back. The stylist's messages are not facts about the user.
 pub fn summarise(messages: &[Message]) -> String {
-    let mut candidates: Vec<(usize, String)> = Vec::new();
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut is_later = false;
     for line in messages.iter().filter_map(Message::user_text).flat_map(str::lines) {
+        is_later |= line.trim() == SAID_SINCE;
         // A transcript line names its speaker; other lines are earlier memory or the user's own.
         let Some((line, is_memory)) = of_person(line) else { continue };
-        for sentence in understand::sentences(line) {
+        for sentence in sentences(line) {
             let words = vocabulary::words(sentence);
             let is_markup = sentence.starts_with('<') && sentence.ends_with('>');
-            let is_known = candidates.iter().any(|(_, known)| known == sentence);
+            if let Some(forgotten) = understand::forgotten(sentence) {
+                forget(&mut candidates, &forgotten);
+                continue;
+            }
+            let is_known = candidates.iter().any(|known| known.sentence == sentence);
             if words.len() < 3 || is_markup || is_known || sentence.ends_with('?') {
                 continue;
             }
@@ -88,16 +123,18 @@ pub fn summarise(messages: &[Message]) -> String {
             let weight = 2 * telling.min(4) + 4 * taste.min(2) + 3 * usize::from(is_first_person);
             // Drop small talk and momentary wishes.
             if is_memory || (weight >= 5 && (taste > 0 || is_first_person)) {
-                candidates.push((weight + 4 * usize::from(is_memory), sentence.to_owned()));
+                let weight = weight + 4 * usize::from(is_memory);
+                candidates.push(Candidate { weight, sentence: sentence.to_owned(), is_later });
             }
         }
     }
+    candidates.retain(|candidate| !candidate.is_later);
     let mut order: Vec<usize> = (0..candidates.len()).collect();
-    order.sort_by_key(|place| (std::cmp::Reverse(candidates[*place].0), std::cmp::Reverse(*place)));
+    order.sort_by_key(|place| (std::cmp::Reverse(candidates[*place].weight), std::cmp::Reverse(*place)));
     order.truncate(MAX_SENTENCES);
     order.sort_unstable();
     let sentences = order.into_iter().map(|place| {
-        let short = head(&candidates[place].1, MAX_SENTENCE);
+        let short = head(&candidates[place].sentence, MAX_SENTENCE);
         if short.ends_with(['.', '!', '?']) { short } else { format!("{}.", short.trim_end_matches([',', ';', ':'])) }
     });
     let summary = sentences.collect::<Vec<_>>().join(" ");
@@ -120,7 +157,7 @@ fn of_person(line: &str) -> Option<(&str, bool)> {
     if let Some(text) = role(&["person:", "user:"]) {
         return Some((text, false));
     }
-    let is_other = role(&["stylist:", "assistant:", "conversation:", "remembered before:"]).is_some();
+    let is_other = role(&["stylist:", "assistant:", "conversation:", "remembered before:", SAID_SINCE]).is_some();
     // Lists are the stylist's.
     (!is_other && !line.starts_with("- ")).then_some((line, true))
 }
@@ -176,5 +213,20 @@ mod tests {
             assert!(!summary.contains(part), "{summary}");
         }
         assert_eq!(summary, summarise(&messages));
+    }
+
+    #[test]
+    fn a_summary_has_nothing_that_was_taken_back() {
+        let told = "Remembered before:\nI never wear skirts.\n\nConversation:\nPerson: I don't like boots.\n\
+                    Person: I'm planning a trip to Oslo in January.\n";
+        let summary = |later: &str| summarise(&[Message::User(format!("{told}{later}"))]);
+        assert!(summary("").contains("boots"));
+        for later in ["Person: forget that I don't like boots", "Said since:\nPerson: forget boots"] {
+            let summary = summary(later);
+            assert!(!summary.contains("boots") && summary.contains("skirts") && summary.contains("Oslo"), "{summary}");
+        }
+        let last = summary("Said since:\nPerson: I hate brown shoes\nPerson: forget that");
+        assert!(last.contains("boots") && !last.contains("brown"), "{last}");
+        assert_eq!(summary("Person: forget everything"), NOTHING_SAID);
     }
 }

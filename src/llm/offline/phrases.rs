@@ -93,7 +93,9 @@ pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
         let list = PHRASES.lists.get(format!("{word} no garment {place}").as_str());
         list.is_some_and(|words| words.contains(other))
     };
-    is_listed("never garments", word) || is_in("after", before) || is_in("before", after)
+    // "A dress for summer", unlike "dress for the weather".
+    let is_noun = word == "dress" && matches!(before, "a" | "my" | "the" | "this" | "that");
+    is_listed("never garments", word) || !is_noun && (is_in("after", before) || is_in("before", after))
 }
 
 /// Whether a message matches a pattern of this name.
@@ -121,6 +123,10 @@ fn may_be<W: AsRef<str>>(ask: Ask, words: &[W], sentence: &str) -> bool {
     match ask {
         // Statements about oneself are not questions.
         "dislike" | "fact" | "remember" => !asks(),
+        "wearing" => !asks() && !words.iter().any(|word| is_listed("wishes", word.as_ref())),
+        // "I wore this yesterday, give me something else"
+        "worn" => !words.iter().any(|word| is_listed("alternatives", word.as_ref())),
+        "forget" => !has_one(&PHRASES.changes["not forgetting"], words),
         "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word.as_ref()).is_some()),
         "opinion" => !words.iter().any(|word| is_listed("open questions", word.as_ref())),
         _ => true,

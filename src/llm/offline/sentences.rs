@@ -77,9 +77,11 @@ mod tests {
     use crate::model::garment::Slot;
 
     /// The files that say something.
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 12] = [
         include_str!("turn.rs"),
+        include_str!("answers/compare.rs"),
         include_str!("answers/history.rs"),
+        include_str!("answers/inventory.rs"),
         include_str!("answers/memory.rs"),
         include_str!("answers/mod.rs"),
         include_str!("answers/money.rs"),

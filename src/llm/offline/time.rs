@@ -16,6 +16,25 @@ pub struct Span {
     pub label: String,
 }
 
+impl Span {
+    /// The number of its days.
+    pub fn days(&self) -> u16 {
+        u16::try_from((self.last - self.first).whole_days() + 1).unwrap_or(u16::MAX)
+    }
+}
+
+/// Days with a name: its words, month and day.
+const NAMED_DAYS: [(&str, &str, Month, u8); 8] = [
+    ("christmas eve", "Christmas Eve", Month::December, 24),
+    ("christmas day", "Christmas Day", Month::December, 25),
+    ("boxing day", "Boxing Day", Month::December, 26),
+    ("new years eve", "New Year's Eve", Month::December, 31),
+    ("nye", "New Year's Eve", Month::December, 31),
+    ("new years day", "New Year's Day", Month::January, 1),
+    ("valentines day", "Valentine's Day", Month::February, 14),
+    ("halloween", "Halloween", Month::October, 31),
+];
+
 const NUMBERS: &str = "a=1 an=1 one=1 couple=2 two=2 three=3 few=3 four=4 five=5 six=6 seven=7 eight=8 nine=9 ten=10 twelve=12 \
     fourteen=14";
 
@@ -40,10 +59,79 @@ fn weekday(word: &str) -> Option<Weekday> {
     (is_short || word.len() >= name.len()).then_some(day)
 }
 
-/// Finds the first named day or days: in the future, or in the past if the message is about the past.
+/// Finds the first named day or days: in the future, or in the past if the message is about the past. "A weekend in
+/// Porto in June" is in June.
 pub fn find(words: &[String], today: Date, is_past: bool) -> Option<Span> {
-    (0..words.len())
-        .find_map(|place| at(&words[place..], (place > 0).then(|| words[place - 1].as_str()), today, is_past))
+    let mut found = (0..words.len()).filter_map(|place| at_place(words, place, today, is_past));
+    let is_vague = |span: &Span| matches!(span.label.as_str(), "at the weekend" | "this week");
+    let first = found.next()?;
+    if is_vague(&first) { found.find(|span| !is_vague(span)).or(Some(first)) } else { Some(first) }
+}
+
+fn at_place(words: &[String], place: usize, today: Date, is_past: bool) -> Option<Span> {
+    let words_here = &words[place..];
+    let before = (place > 0).then(|| words[place - 1].as_str());
+    named_or_numbered_day(words_here, today, is_past).or_else(|| at(words_here, before, today, is_past))
+}
+
+/// Finds days from one to another: "from Friday to Tuesday", "5-9 December", "leave on Friday and come back on Monday".
+pub fn range(words: &[String], today: Date) -> Option<Span> {
+    let join = |first: Date, last: Date, from: &str, to: &str| {
+        let [from, to] = [from, to].map(|label| label.strip_prefix("on ").unwrap_or(label));
+        span(first, last, format!("from {from} to {to}"))
+    };
+    // "5-9 December", "December 5 to 9".
+    let bare = (0..words.len()).find_map(|place| {
+        let word = |ahead: usize| words.get(place + ahead).map_or("", String::as_str);
+        let digits = |word: &str| number(word).filter(|_| word.starts_with(|first: char| first.is_ascii_digit()));
+        let joined = usize::from(matches!(word(1), "to" | "until" | "till" | "through" | "and"));
+        let (from, to) = (digits(word(0))?, digits(word(1 + joined))?);
+        let of = usize::from(word(2 + joined) == "of");
+        let before = place.checked_sub(1).and_then(|before| words.get(before)).and_then(|word| month(word));
+        let month = month(word(2 + joined + of)).or(before)?;
+        let date = |day: u16| named_day(&[day.to_string(), month.to_string().to_lowercase()], None, today, false);
+        let (first, last) = (date(from)?, date(to)?);
+        (first.first < last.last).then(|| join(first.first, last.last, &first.label, &last.label))?
+    });
+    if bare.is_some() {
+        return bare;
+    }
+    let days: Vec<(usize, Span)> = (0..words.len())
+        .filter_map(|place| Some((place, at_place(words, place, today, false)?)))
+        .filter(|(_, span)| span.first == span.last && !span.label.starts_with("in "))
+        .collect();
+    days.windows(2).find_map(|pair| {
+        let [(place, first), (end, last)] = pair else { return None };
+        let between = &words[*place..*end];
+        let is_until = matches!(words[end - 1].as_str(), "to" | "until" | "till" | "through" | "thru");
+        let returns = between.iter().any(|word| matches!(word.as_str(), "back" | "return" | "returning"));
+        let later = if last.first < first.first { last.last + Duration::days(7) } else { last.last };
+        let is_range = (is_until || returns) && later > first.first && (later - first.first).whole_days() < 60;
+        is_range.then(|| join(first.first, later, &first.label, &last.label))?
+    })
+}
+
+/// Returns the day of a trip, from 1: "day two", "the second day".
+pub fn day_of_trip(words: &[String]) -> Option<usize> {
+    let place = |word: &str| {
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh"].iter().position(|name| *name == word)
+    };
+    words.windows(2).find_map(|pair| match (pair[0].as_str(), pair[1].as_str()) {
+        ("day", "a" | "an") => None,
+        ("day", day) => number(day).map(usize::from).filter(|day| (1..=31).contains(day)),
+        (day, "day") => place(day).map(|place| place + 1),
+        _ => None,
+    })
+}
+
+/// Returns a date in a message that no year has: "31 February".
+pub fn impossible_date(words: &[String]) -> Option<String> {
+    words.windows(2).find_map(|pair| {
+        let (day, month) =
+            (number(&pair[0]).filter(|_| pair[0].starts_with(|first: char| first.is_ascii_digit()))?, month(&pair[1])?);
+        // A leap year.
+        (day > u16::from(month.length(2024)) && day <= 31).then(|| format!("{day} {month}"))
+    })
 }
 
 fn span(first: Date, last: Date, label: impl Into<String>) -> Option<Span> {
@@ -133,6 +221,34 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
     }
 }
 
+/// Parses a day with a name, such as New Year's Eve, or in digits, such as 2026-12-24.
+fn named_or_numbered_day(words: &[String], today: Date, is_past: bool) -> Option<Span> {
+    if let Some((_, name, month, day)) = NAMED_DAYS.iter().find(|(said, ..)| is_said_at(words, said)) {
+        let date = in_year(*day, *month, today, is_past)?;
+        return span(date, date, format!("on {name}"));
+    }
+    let [year, month, day] = words.first_chunk()?;
+    let month = Month::try_from(u8::try_from(number(month).filter(|_| is_year(year))?).ok()?).ok()?;
+    let day = u8::try_from(number(day)?).ok()?;
+    let date = Date::from_calendar_date(year.parse().ok()?, month, day).ok()?;
+    span(date, date, format!("on {day} {month}"))
+}
+
+/// Whether words begin with a text.
+fn is_said_at(words: &[String], text: &str) -> bool {
+    text.split(' ').enumerate().all(|(place, said)| words.get(place).is_some_and(|word| word == said))
+}
+
+/// Returns the next such day, or the last one if the message is about the past.
+fn in_year(day: u8, month: Month, today: Date, is_past: bool) -> Option<Date> {
+    let this = Date::from_calendar_date(today.year(), month, day).ok()?;
+    let is_wrong = if is_past { this > today } else { this < today };
+    if !is_wrong {
+        return Some(this);
+    }
+    Date::from_calendar_date(today.year() + if is_past { -1 } else { 1 }, month, day).ok()
+}
+
 /// Returns the day so many days, weeks, months or years before another.
 fn back(today: Date, count: u16, unit_name: &str) -> Option<Date> {
     let months = match unit_name {
@@ -220,14 +336,8 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
         }
         _ => None,
     };
-    let in_year = |day: u8, month: Month| {
-        let this = Date::from_calendar_date(today.year(), month, day).ok()?;
-        let other = Date::from_calendar_date(today.year() + if is_past { -1 } else { 1 }, month, day).ok();
-        let is_wrong = if is_past { this > today } else { this < today };
-        Some(if is_wrong { other? } else { this })
-    };
     if let Some((day, month)) = date.filter(|(day, _)| (1..=31).contains(day)) {
-        let date = in_year(u8::try_from(day).ok()?, month)?;
+        let date = in_year(u8::try_from(day).ok()?, month, today, is_past)?;
         return span(date, date, format!("on {day} {month}"));
     }
     // "May" and "March" have other meanings, too.
@@ -241,12 +351,12 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
         let first = if is_year(word(1)) {
             Date::from_calendar_date(word(1).parse().ok()?, month, 1).ok()?
         } else {
-            in_year(1, month)?
+            in_year(1, month, today, is_past)?
         };
         let year = if is_year(word(1)) { format!(" {}", word(1)) } else { String::new() };
         return span(first, first.replace_day(month.length(first.year())).ok()?, format!("in {month}{year}"));
     }
-    let middle = if month == today.month() { today } else { in_year(15, month)? };
+    let middle = if month == today.month() { today } else { in_year(15, month, today, is_past)? };
     span(middle, middle, format!("in {month}"))
 }
 
@@ -328,6 +438,39 @@ mod tests {
         for text in ["may I wear this", "march on", "no time at all", "seven shirts"] {
             assert_eq!(find(&words(text), today, false), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_month_counts_more_than_the_weekend() {
+        let today = date!(2026 - 11 - 29);
+        let found = |text: &str| find(&words(text), today, false).map(|span| (span.first, span.label));
+        let in_june = Some((date!(2027 - 06 - 15), "in June".to_owned()));
+        assert_eq!(found("a weekend in Porto in June"), in_june);
+        assert_eq!(found("on New Year's Eve"), Some((date!(2026 - 12 - 31), "on New Year's Eve".to_owned())));
+        assert_eq!(found("on 2026-12-24"), Some((date!(2026 - 12 - 24), "on 24 December".to_owned())));
+    }
+
+    #[test]
+    fn days_from_one_to_another_are_found() {
+        let today = date!(2026 - 11 - 29); // a Sunday
+        let (fifth, ninth) = (date!(2026 - 12 - 05), date!(2026 - 12 - 09));
+        for (text, expected) in [
+            ("pack for Rome from 5 December to 9 December", Some((fifth, ninth))),
+            ("Rome 5-9 December", Some((fifth, ninth))),
+            ("December 5 to 9", Some((fifth, ninth))),
+            ("between the 5th and 9th of December", None),
+            ("between 5 and 9 December", Some((fifth, ninth))),
+            ("leave on Friday and come back on Tuesday", Some((date!(2026 - 12 - 04), date!(2026 - 12 - 08)))),
+            ("tomorrow to the office and on Friday to a party", None),
+            ("on 5 December for 4 nights", None),
+            ("3 days", None),
+        ] {
+            let found = range(&words(text), today).map(|span| (span.first, span.last));
+            assert_eq!(found, expected, "{text}");
+        }
+        assert_eq!(impossible_date(&words("on 31 February")).as_deref(), Some("31 February"));
+        assert_eq!(impossible_date(&words("on 29 February")), None);
+        assert_eq!((day_of_trip(&words("day two")), day_of_trip(&words("a day at home"))), (Some(2), None));
     }
 
     #[test]

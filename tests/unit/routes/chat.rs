@@ -383,7 +383,9 @@ async fn a_long_conversation_is_folded_into_the_memory_and_then_left_alone() {
     assert!(talk(10).await);
     let folded = server.received().into_iter().find(|request| request.kind == Kind::Complete).unwrap();
     let text = folded.last_message().to_owned();
-    assert!(text.contains("m5.") && !text.contains("m6."), "the older half");
+    let (older, since) = text.split_once("Said since:").unwrap();
+    assert!(older.contains("m5.") && !older.contains("m6."), "the older half");
+    assert!(since.contains("Person: m6.") && !since.contains("m7."), "what may take back some of it");
     let memory = ada.get(MEMORY).await.json();
     let expected = json!({"summary": "Likes navy.", "updatedAt": "2026-03-02T09:15:00.000Z", "preferences": []});
     assert_eq!(memory, expected);

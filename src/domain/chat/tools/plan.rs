@@ -16,7 +16,7 @@ use super::weather;
 use super::{Parts, Tool, ToolError, Traits, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
-use crate::domain::climate::{self, Season};
+use crate::domain::climate::{self, Basis, Season};
 use crate::domain::outfit::{self, Choice, Day, Outfit, Piece, Situation, Taste};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::{Description, Slot};
@@ -176,7 +176,7 @@ impl Tool for PlanOutfits {
                 date: date.to_string(),
                 weekday: date.weekday().to_string(),
                 occasion: occasion(day).to_owned(),
-                weather: described(&planned.situation, *date, &forecast, place.as_deref()),
+                weather: described(&planned.situation, *date, &forecast, place.as_deref(), zone),
                 pieces: told_pieces(&pieces, outfit),
                 missing: outfit.missing.clone(),
             }
@@ -207,7 +207,13 @@ fn situation(
 }
 
 /// Describes the weather of an outfit in words.
-fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place: Option<&str>) -> String {
+fn described(
+    situation: &Situation,
+    date: Date,
+    forecast: &[weather::Day],
+    place: Option<&str>,
+    zone: Option<&str>,
+) -> String {
     if let Some(told) = situation.told {
         return format!("{}, usually about {}", told.name(), weather::degrees(situation.celsius));
     }
@@ -220,7 +226,12 @@ fn described(situation: &Situation, date: Date, forecast: &[weather::Day], place
     let season =
         Season::of(date.month(), place).map_or_else(|| date.month().to_string(), |season| season.name().into());
     let wet = if situation.wet { " and wet" } else { "" };
-    format!("no forecast: {season}, usually about {}{wet}", weather::degrees(situation.celsius))
+    let celsius = weather::degrees(situation.celsius);
+    match climate::usual(date.month(), place, zone).1 {
+        Basis::Place => format!("no forecast: {season}, usually about {celsius}{wet}"),
+        Basis::Zone(zone) => format!("no forecast: {season}, roughly {celsius}{wet}, going by a {zone} climate"),
+        Basis::Guess => format!("no forecast: {season}, roughly {celsius}{wet}, climate not known"),
+    }
 }
 
 /// Returns the first day to plan.

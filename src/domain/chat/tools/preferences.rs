@@ -8,6 +8,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Parts, Tool, ToolError, Traits, cut, read_arguments};
+use crate::base::text::sentences;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::UserId;
@@ -46,6 +47,21 @@ pub fn remove(list: &mut Vec<Preference>, text: &str) -> Vec<String> {
     gone.into_iter().map(|preference| preference.text).collect()
 }
 
+/// Removes the sentences of a summary that contain the words of one of these texts. Returns whether there were any.
+fn remove_sentences(summary: &mut String, texts: &[&str]) -> bool {
+    let texts: Vec<Vec<String>> = texts.iter().map(|text| vocabulary::folded_words(text)).collect();
+    let is_meant = |sentence: &str| {
+        let words = vocabulary::folded_words(sentence);
+        texts.iter().any(|text| !text.is_empty() && text.iter().all(|word| words.contains(word)))
+    };
+    let kept: Vec<&str> = sentences(summary).into_iter().filter(|sentence| !is_meant(sentence)).collect();
+    let is_changed = kept.len() < sentences(summary).len();
+    if is_changed {
+        *summary = kept.join(" ");
+    }
+    is_changed
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RememberArguments {
@@ -57,6 +73,8 @@ struct RememberArguments {
 #[serde(deny_unknown_fields)]
 struct ForgetArguments {
     text: String,
+    #[serde(default)]
+    everything: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -123,11 +141,13 @@ impl Tool for ForgetPreference {
     fn spec(&self) -> ToolSpec {
         ToolSpec {
             name: "forget_preference",
-            description: "Forgets what the user asked to be remembered before. Use it when they take it back.",
+            description: "Forgets what the user asked to be remembered before, also where earlier conversations are summed up. \
+                          Use it when they take it back.",
             parameters: json!({
                 "type": "object",
                 "properties": {
                     "text": { "type": "string", "description": "Words of the preference, for example: brown shoes." },
+                    "everything": { "type": "boolean", "description": "Forgets all that is remembered; only if they ask for it." },
                 },
                 "required": ["text"],
                 "additionalProperties": false,
@@ -140,9 +160,21 @@ impl Tool for ForgetPreference {
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
-        let ForgetArguments { text } = read_arguments(arguments)?;
+        let ForgetArguments { text, everything } = read_arguments(arguments)?;
         let text = cut(&text, LONGEST_PREFERENCE);
-        let gone = self.0.base.data.conversations.edit_preferences(user, |list| remove(list, &text)).await?;
+        let forget = |list: &mut Vec<Preference>, summary: &mut String| {
+            if everything {
+                summary.clear();
+                return list.drain(..).map(|preference| preference.text).collect();
+            }
+            let mut gone = remove(list, &text);
+            let texts: Vec<&str> = gone.iter().map(String::as_str).chain([text.as_str()]).collect();
+            if remove_sentences(summary, &texts) && gone.is_empty() {
+                gone.push(text.clone());
+            }
+            gone
+        };
+        let gone = self.0.base.data.conversations.edit_memory(user, forget).await?;
         Ok(serde_json::to_string(&Forgotten { forgotten: gone })?)
     }
 }
@@ -176,5 +208,9 @@ mod tests {
         assert_eq!(remove(&mut list, "I do not dislike brown shoes any more"), ["brown shoes"]);
         assert!(remove(&mut list, "hats").is_empty() && list.len() == 1);
         assert!(remove(&mut list, "").is_empty() && list.len() == 1);
+        let mut summary = "I don't like brown shoes. I work in Oslo! I wear brown shoes and boots.".to_owned();
+        assert!(remove_sentences(&mut summary, &["brown shoe", ""]));
+        assert_eq!(summary, "I work in Oslo!");
+        assert!(!remove_sentences(&mut summary, &["hats"]));
     }
 }

@@ -176,6 +176,9 @@ fn wears_in_all(turn: &Turn<'_>, found: &FoundItems) -> String {
     let sum = times(u32::try_from(sum).unwrap_or(u32::MAX));
     let period = limits_label(turn);
     if let [one] = &found.items[..] {
+        if one.wears() == 0 {
+            return turn.say("wears none", &[("what", &name(one)), ("period", &period)]);
+        }
         return turn.say("wears of one", &[("name", &name(one)), ("times", &sum), ("period", &period)]);
     }
     let what = counted(turn.asked.about(), count);

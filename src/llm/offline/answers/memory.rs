@@ -23,7 +23,9 @@ fn subject(turn: &Turn<'_>, ask: Ask) -> (PreferenceKind, Vec<String>) {
     let texts = |named: &[Named]| -> Vec<String> { named.iter().map(|named| named.text.clone()).collect() };
     match ask {
         // "Remember that I hate wool" is a dislike.
-        "dislike" | "remember" if !asked.rejected.is_empty() => (PreferenceKind::Dislike, asked.rejected.clone()),
+        "dislike" | "remember" | "fact" if !asked.rejected.is_empty() => {
+            (PreferenceKind::Dislike, asked.rejected.clone())
+        }
         "dislike" => (PreferenceKind::Dislike, texts(&asked.named)),
         "like" => {
             let styles = asked.occasion.iter().filter(|term| term.kind() == Kind::Style);
@@ -50,14 +52,31 @@ pub fn remember(turn: &Turn<'_>, ask: Ask) -> Answer {
         turn.call("remember_preference", json!({ "text": text, "kind": kind }))?;
     }
     let told: Vec<String> = texts.iter().map(|text| second_person(text)).collect();
-    Ok(turn.say(&format!("remember {kind}"), &[("what", &list(&told))]))
+    let mut text = turn.say(&format!("remember {kind}"), &[("what", &list(&told))]);
+    if ask == "fact" && turn.asked.place.is_some() && turn.asked.says(&["live", "moved"]) {
+        text += &format!(" {}", turn.say("remember city", &[]));
+    }
+    Ok(text)
+}
+
+/// Answers that a dislike under a condition cannot be kept.
+pub fn condition(turn: &Turn<'_>) -> String {
+    turn.say("condition", &[("what", &list(&turn.asked.rejected))])
 }
 
 pub fn forget(turn: &Turn<'_>) -> Answer {
     let asked = &turn.asked;
     let named: Vec<&str> =
         asked.named.iter().map(|named| &named.text).chain(&asked.rejected).map(String::as_str).collect();
-    let text = if named.is_empty() { loose_query(turn) } else { named.join(" ") };
+    if asked.forgets_all && named.is_empty() {
+        turn.call("forget_preference", json!({ "text": "", "everything": true }))?;
+        return Ok(turn.say("forget everything", &[]));
+    }
+    let text = match asked.facts.first().filter(|_| named.is_empty()) {
+        Some(fact) => clean_to(fact, MOST_WORDS),
+        None if named.is_empty() => told(turn),
+        None => named.join(" "),
+    };
     if text.is_empty() {
         return Ok(turn.say("forget what", &[]));
     }
@@ -68,6 +87,16 @@ pub fn forget(turn: &Turn<'_>) -> Answer {
         [] => turn.say("forget nothing", &[("what", &clean(&text))]),
         gone => turn.say("forget", &[("what", &list(gone))]),
     })
+}
+
+/// Returns what a message without clothes wants forgotten: its words without those of the request.
+fn told(turn: &Turn<'_>) -> String {
+    let words = loose_query(turn);
+    words
+        .split(' ')
+        .filter(|word| !matches!(*word, "forget" | "please" | "hate" | "dislike" | "like" | "love"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 pub fn recall(turn: &Turn<'_>) -> String {

@@ -1,6 +1,8 @@
 //! The built-in stylist's answers, by kind of question. They name only pieces from tool results, in the same words.
 
+mod compare;
 mod history;
+mod inventory;
 mod memory;
 mod money;
 mod outfits;
@@ -11,14 +13,17 @@ mod search;
 mod weather;
 mod wording;
 
+use self::compare::compare;
 use self::history::{about_piece, colour_worn, ranking, worn};
-use self::memory::{forget, recall, remember};
+use self::inventory::{brands, by_label, duplicates, need};
+use self::memory::{condition, forget, recall, remember};
 use self::money::{saved, spent};
 use self::outfits::{outfit, packing};
 use self::outside::{gaps, profile, shop, trends};
 use self::pairs::{opinion, pair};
 use self::pieces::{count, extreme, find, summary};
 use self::weather::weather;
+use self::wording::list;
 use super::advice;
 use super::phrases::{Ask, is_listed};
 use super::turn::{Answer, Turn, Unfinished};
@@ -30,6 +35,9 @@ const MOST_LISTED: usize = 12;
 pub fn answer(turn: &Turn<'_>) -> Answer {
     if turn.asked.is_foreign {
         return Ok(turn.say("foreign", &[]));
+    }
+    if let Some(date) = turn.asked.no_date.as_ref().filter(|_| !turn.asked.asks.is_empty()) {
+        return Ok(turn.say("no such date", &[("date", date)]));
     }
     let mut asks = turn.asked.asks.clone();
     // A user who selected pieces wants an outfit with them.
@@ -103,6 +111,12 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "saved" => saved(turn),
         "weather" => weather(turn),
         "care" => pieces::care(turn),
+        "bylabel" => by_label(turn),
+        "duplicates" => duplicates(turn),
+        "brands" => brands(turn),
+        "need" => need(turn),
+        "compare" => compare(turn),
+        "condition" => Ok(condition(turn)),
         "dislike" | "like" | "fact" | "remember" => remember(turn, ask),
         "forget" => forget(turn),
         "recall" => Ok(recall(turn)),
@@ -120,6 +134,7 @@ fn small_talk(turn: &Turn<'_>, ask: Ask) -> String {
     let words = &turn.asked.words;
     let what = advice::about(words, |kind| kind == "cannot").map_or("do that", |(_, text)| text);
     let is_lost_word = ask == "lost" && words.len() <= 2;
-    turn.may_say(if is_lost_word { "lost in a word" } else { ask }, &[("what", &what)])
-        .unwrap_or_else(|| small_talk(turn, "lost"))
+    let away: Vec<String> = turn.asked.away.iter().map(|text| format!("your {text}")).collect();
+    let sentence = if is_lost_word { "lost in a word" } else { ask };
+    turn.may_say(sentence, &[("what", &what), ("away", &list(&away))]).unwrap_or_else(|| small_talk(turn, "lost"))
 }

@@ -12,7 +12,8 @@ use crate::model::tool_results::{Paid, Spent};
 
 /// Answers how much the wardrobe, or a part of it, cost.
 pub fn spent(turn: &Turn<'_>) -> Answer {
-    if turn.asked.is_limited() || turn.asked.about().is_some_and(|named| whole_kind(named).is_none()) {
+    let is_average = turn.asked.says(&["average", "mean"]);
+    if is_average || turn.asked.is_limited() || turn.asked.about().is_some_and(|named| whole_kind(named).is_none()) {
         return spent_on(turn);
     }
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
@@ -89,9 +90,11 @@ fn spent_on(turn: &Turn<'_>) -> Answer {
         let nothing = turn.say("unranked price", &[]);
         return Ok(if totals.spent.without_rate.is_empty() { nothing } else { unpriced.trim().to_owned() });
     }
-    let sum = Paid { amount: *total, currency: currency.clone() };
+    let is_average = turn.asked.says(&["average", "mean"]);
+    let amount = if is_average { *total / *count as f64 } else { *total };
+    let sum = Paid { amount, currency: currency.clone() };
     let what = counted(about, *count);
     let values: [(&str, &dyn std::fmt::Display); 4] =
         [("sum", &sum), ("number", &spelled(*count)), ("what", &what), ("limits", &limits_label(turn))];
-    Ok(turn.say("spent on pieces", &values) + &unpriced)
+    Ok(turn.say(if is_average { "spent on average" } else { "spent on pieces" }, &values) + &unpriced)
 }

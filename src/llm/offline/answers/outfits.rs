@@ -19,8 +19,11 @@ use crate::model::vocabulary;
 const MOST_UNLIKE: usize = 30;
 /// Days of an office week.
 const WORKING_WEEK: usize = 5;
-/// Prefix of a plan's weather without a forecast for the day.
+/// Prefix of a plan's weather without a forecast for the day, and its suffix if the climate is not known either.
 const NO_FORECAST: &str = "no forecast: ";
+const NO_CLIMATE: &str = ", climate not known";
+/// Most outfits around the same piece: each is a call.
+const MOST_AROUND: u16 = 5;
 
 /// Formats an outfit as lines: slot, piece and reason.
 pub fn lines(turn: &Turn<'_>, planned: &PlannedOutfit) -> String {
@@ -44,7 +47,7 @@ pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> 
     // Clothes named without claiming to own them are wishes: "a skirt", "something green".
     let wishes = asked.named.iter().filter(|named| !named.is_claimed).map(|named| named.text.clone());
     let wish: Vec<String> = [asked.occasion_text()].into_iter().chain(wishes).filter(|text| !text.is_empty()).collect();
-    let avoid = [asked.rejected.as_slice(), avoid].concat();
+    let avoid = [asked.rejected.as_slice(), asked.away.as_slice(), avoid].concat();
     let unlike = &asked.unlike[asked.unlike.len().saturating_sub(MOST_UNLIKE)..];
     let mut arguments = json!({
         "from": from.map(|first| first.to_string()),
@@ -91,17 +94,23 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
             arguments["from"] = json!((first + Duration::days(weekend)).to_string());
         }
     }
-    let mut plan: OutfitPlan = turn.read("plan_outfits", arguments)?;
+    let is_around = asked.outfits > 1 && !include.is_empty() && asked.kept.is_empty();
+    let mut plan: OutfitPlan = if is_around { around(turn, arguments)? } else { turn.read("plan_outfits", arguments)? };
     // More consecutive days than this include a weekend.
     if asked.outfits <= 1 && is_for_office(turn) && plan.outfits.len() > WORKING_WEEK {
         plan.outfits.retain(|outfit| !is_at_weekend(outfit));
+    }
+    // What was shown before comes again as it was, and "other shoes" change nothing else.
+    let exchanged: Vec<Slot> = asked.exchanged.iter().filter_map(|text| Description::of(text).slot()).collect();
+    if let Some(first) = plan.outfits.first_mut().filter(|_| asked.is_shown_again || !exchanged.is_empty()) {
+        first.pieces.retain(|piece| asked.kept.contains(&piece.name) || exchanged.contains(&piece.slot));
     }
     let Some(planned) = plan.outfits.first().filter(|_| plan.outfits.iter().any(|outfit| !outfit.pieces.is_empty()))
     else {
         preface.push(nothing_to_wear(turn, &plan));
         return Ok(preface.join(" "));
     };
-    if let Some(limit) = nothing_warmer(turn, planned) {
+    if let Some(limit) = nothing_warmer(turn, planned).or_else(|| no_others(turn, planned)) {
         return Ok(limit);
     }
     if let Some(wanted) = several {
@@ -132,6 +141,35 @@ fn nothing_warmer(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
         before.len() == planned.pieces.len() && planned.pieces.iter().all(|piece| before.contains(&piece.name));
     let (asks, sentence) = if (*warmer)? { ("too cold", "nothing warmer") } else { ("too hot", "nothing lighter") };
     (is_same && is_said(asks, &turn.asked.words)).then(|| turn.say(sentence, &[]))
+}
+
+/// Says so if there is nothing else of the kind that is to be replaced.
+fn no_others(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
+    let Request { exchanged, unlike, .. } = &turn.asked;
+    let is_new = |text: &&String| {
+        let piece = Description::of(text).slot().and_then(|slot| planned.piece(slot));
+        piece.is_some_and(|piece| !unlike.contains(&piece.name))
+    };
+    exchanged.iter().find(|text| !is_new(text)).map(|text| turn.say("no others", &[("what", text)]))
+}
+
+/// Plans several outfits around the same pieces, each of other pieces than those before.
+fn around(turn: &Turn<'_>, arguments: Value) -> Answer<OutfitPlan> {
+    let mut plan = OutfitPlan::default();
+    let mut unlike = turn.asked.unlike.clone();
+    for _ in 0..turn.asked.outfits.min(MOST_AROUND) {
+        let mut arguments = arguments.clone();
+        arguments["days"] = json!(1);
+        arguments["unlike"] = json!(unlike);
+        let next: OutfitPlan = turn.read("plan_outfits", arguments)?;
+        let names = |planned: &PlannedOutfit| planned.pieces.iter().map(|piece| piece.name.clone()).collect::<Vec<_>>();
+        let is_new = |planned: &PlannedOutfit| !plan.outfits.iter().any(|known| names(known) == names(planned));
+        let Some(planned) = next.outfits.into_iter().next().filter(is_new) else { break };
+        unlike.extend(names(&planned));
+        plan.outfits.push(planned);
+        (plan.place, plan.note) = (next.place, next.note);
+    }
+    Ok(plan)
 }
 
 /// Says which pieces that the user wants replaced were not shown.
@@ -191,6 +229,8 @@ fn purpose(turn: &Turn<'_>) -> String {
     let (wanted, other) = (occasions.next(), occasions.next());
     let style = asked.occasion.iter().rfind(|term| term.kind() == Kind::Style).map(|term| term.name());
     let when = asked.when.as_ref().map(|when| when.label.as_str()).unwrap_or_default();
+    // "For the weekend" rather than "for the weekend at the weekend".
+    let when = if when.contains("weekend") && wanted.is_some_and(|wanted| wanted.is("weekend")) { "" } else { when };
     let what = match (wanted, other, style) {
         // "A wedding, black tie".
         (Some(code), Some(other), _) if code.is("black tie") && !other.is("black tie") => {
@@ -236,11 +276,17 @@ fn weather(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> Strin
     let is_told = turn.asked.celsius.is_some() || turn.asked.wet || names_season(turn);
     let Some(place) = plan.place.as_deref().map(shown).filter(|_| !is_sport && !is_told) else { return String::new() };
     let month = days::read(&planned.date).map(|date| date.month().to_string()).unwrap_or_default();
-    let (sentence, weather) = match planned.weather.strip_prefix(NO_FORECAST) {
-        Some(usual) => ("no forecast", usual.split_once(", ").map_or(usual, |(_, usual)| usual)),
+    let (sentence, weather) = match without_forecast(&planned.weather) {
+        Some((sentence, usual)) => (sentence, usual.split_once(", ").map_or(usual, |(_, usual)| usual)),
         None => ("forecast", planned.weather.as_str()),
     };
     format!("\n{}", turn.say(sentence, &[("place", &place), ("month", &month), ("weather", &clean(weather))]))
+}
+
+/// Returns what a plan without a forecast went by, and the sentence that says so.
+fn without_forecast(weather: &str) -> Option<(&'static str, &str)> {
+    let usual = weather.strip_prefix(NO_FORECAST)?;
+    Some(usual.strip_suffix(NO_CLIMATE).map_or(("no forecast", usual), |usual| ("no climate", usual)))
 }
 
 fn names_season(turn: &Turn<'_>) -> bool {
@@ -267,6 +313,9 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     let length = asked.when.as_ref().map(|when| (when.last - when.first).whole_days() + 1);
     let length = length.and_then(|length| u16::try_from(length).ok()).filter(|length| (2..7).contains(length));
     let told = asked.days.or(length);
+    if told == Some(0) {
+        return Ok(turn.say("pack nothing", &[]));
+    }
     let days = told.unwrap_or(3).clamp(1, OutfitPlan::MOST_DAYS);
     let mut arguments = plan_arguments(turn, &[], &[]);
     arguments["days"] = json!(days.max(2));
@@ -276,12 +325,18 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
         // A whole number, and small.
         arguments["most_pieces"] = json!(most as u64);
     }
-    if arguments.get("occasions").is_none() {
-        arguments["occasions"] = json!(["travel", "casual dinner"]);
+    // One occasion is that of every day, several take turns.
+    match asked.occasion.as_slice() {
+        _ if arguments.get("occasions").is_none() => arguments["occasions"] = json!(["travel", "casual dinner"]),
+        [_, _, ..] => arguments["occasions"] = json!(asked.occasion.iter().map(|term| term.name()).collect::<Vec<_>>()),
+        _ => {}
     }
     let plan: OutfitPlan = turn.read("plan_outfits", arguments)?;
     if plan.packing.is_empty() {
         return Ok(nothing_to_wear(turn, &plan));
+    }
+    if let Some(day) = asked.day {
+        return Ok(day_of_trip(turn, &plan, day));
     }
     let place = asked.place.as_deref().map(|place| format!(" in {}", shown(place))).unwrap_or_default();
     let span = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
@@ -303,8 +358,10 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     }
     let weather = plan.outfits.first().map(|planned| planned.weather.as_str());
     if let Some(weather) = weather.filter(|_| asked.celsius.is_none() && !names_season(turn)) {
-        lines.push(match weather.strip_prefix(NO_FORECAST) {
-            Some(usual) => turn.say("pack no forecast", &[("weather", &clean(usual))]),
+        lines.push(match without_forecast(weather) {
+            Some((sentence, usual)) => {
+                turn.say(&format!("pack {sentence}"), &[("weather", &clean(usual)), ("place", &place)])
+            }
             None => turn.say("pack forecast", &[("weather", &clean(weather))]),
         });
     }
@@ -315,4 +372,12 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
         lines.push(turn.say("pack too long", &[("span", &span)]));
     }
     Ok(lines.join("\n"))
+}
+
+/// Returns the outfit of one day of a trip.
+fn day_of_trip(turn: &Turn<'_>, plan: &OutfitPlan, day: usize) -> String {
+    match day.checked_sub(1).and_then(|place| plan.outfits.get(place)) {
+        Some(planned) => format!("{}\n{}", turn.say("day of trip", &[("day", &day)]), lines(turn, planned)),
+        None => turn.say("no such day of trip", &[("days", &plan.outfits.len())]),
+    }
 }

@@ -70,6 +70,15 @@ pub fn shop(turn: &Turn<'_>) -> Answer {
     let query = named.chain([turn.asked.occasion_text()]).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
     let query = if query.is_empty() { "everyday casual".to_owned() } else { query };
     let result: Value = turn.read("search_scraped_items", json!({ "query": query }))?;
+    // "Where can I buy a cap?": say so if none of the finds is one.
+    let kind = match &turn.asked.named[..] {
+        [one] => one.description.garment,
+        _ => None,
+    };
+    let is_it = |item: &Value| {
+        kind.is_none_or(|kind| item["title"].as_str().is_some_and(|title| Garment::described(title).is(kind)))
+    };
+    let is_found = entries(&result["items"]).any(is_it);
     let lines = entries(&result["items"]).take(5).map(|item| {
         let title = item["title"].as_str().unwrap_or_default().split_whitespace().map(shown);
         let title: Vec<String> = title.filter(|word| !word.is_empty()).take(MOST_WORDS).collect();
@@ -79,7 +88,7 @@ pub fn shop(turn: &Turn<'_>) -> Answer {
             _ => title,
         }
     });
-    let found = turn.say_list("shop", &[("query", &query)], lines);
+    let found = turn.say_list(if is_found { "shop" } else { "shop others" }, &[("query", &query)], lines);
     let limits = &turn.asked.limits;
     Ok(match limits.price.is_given() {
         true => format!("{found}\n{}", turn.say("shop no prices", &[("limits", &limits.label)])),

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::MOST_LISTED;
 use super::outfits::{lines, missing, nothing_to_wear, one_text, outfit, plan_arguments, remarks};
 use super::search::{fitting, name, names, not_owned, owned};
-use super::wording::{clean, noun, several};
+use super::wording::{clean, list, noun, several};
+use crate::llm::offline::phrases::is_said;
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::Named;
 use crate::model::garment::{Garment, Slot, is_plural};
@@ -26,19 +27,25 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
     let anchor = asked.named.iter().rfind(|named| named.is_claimed).or_else(|| asked.named.last());
     let Some(anchor) = anchor else { return outfit(turn) };
     let owned = owned(turn, anchor)?;
-    let Some(item) = owned.fitting.first() else { return pair_unowned(turn, anchor, &owned.close) };
-    let name = name(item);
     let mut wished = asked.named.iter().filter(|named| *named != anchor && !named.is_claimed);
-    if let Some(slot) = wished.find_map(|named| named.description.slot()) {
-        let line = |piece: PlannedPiece| format!("your {}, {}.", clean(&piece.name), clean(&piece.why));
-        let lines = choices(turn, item, slot)?.into_iter().map(line);
-        return Ok(turn.say_list("pair choices", &[("slot", &slot.name()), ("name", &name)], lines));
+    let wish = wished.find(|named| named.description.slot().is_some());
+    if let Some((item, wish)) = owned.fitting.first().or_else(|| owned.close.first()).zip(wish) {
+        let lead = if owned.fitting.is_empty() { not_owned(turn, anchor, &owned.close) + " " } else { String::new() };
+        return Ok(lead + &choices(turn, item, wish)?);
     }
-    let plan = plan_with(turn, item, &[])?;
+    let Some(item) = owned.fitting.first() else { return pair_unowned(turn, anchor, &owned.close) };
+    // "My white shirt and grey trousers": around both.
+    let mut items = vec![item.clone()];
+    for other in asked.named.iter().filter(|named| *named != anchor && named.description.garment.is_some()) {
+        items.extend(fitting(turn, other)?.fitting.into_iter().take(1));
+    }
+    let name = list(&items.iter().rev().map(name).collect::<Vec<_>>()).replace(" and ", " and your ");
+    let plan = plan_with(turn, &items, "", &[])?;
     let Some(planned) = plan.outfits.first().filter(|planned| !planned.pieces.is_empty()) else {
         return Ok(nothing_to_wear(turn, &plan));
     };
-    let others = planned.without(&item.id);
+    let mut others = planned.without(&item.id);
+    others.pieces.retain(|piece| !items.iter().any(|item| item.id == piece.id));
     let mut text = format!("{}\n{}", turn.say("pair", &[("name", &name)]), lines(turn, &others));
     if !names_weather(turn) {
         text += &missing(turn, planned);
@@ -52,7 +59,7 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
 fn pair_unowned(turn: &Turn<'_>, anchor: &Named, close: &[CompactItem]) -> Answer {
     let mut text = not_owned(turn, anchor, close);
     if let Some(first) = close.first() {
-        if let Some(planned) = plan_with(turn, first, &[])?.outfits.first() {
+        if let Some(planned) = plan_with(turn, std::slice::from_ref(first), "", &[])?.outfits.first() {
             let it = match close.len() {
                 1 if is_plural(&name(first)) => "those",
                 1 => "that",
@@ -72,18 +79,26 @@ fn pair_unowned(turn: &Turn<'_>, anchor: &Named, close: &[CompactItem]) -> Answe
     Ok(text)
 }
 
-/// Finds the best pieces for a slot to go with a piece.
-fn choices(turn: &Turn<'_>, item: &CompactItem, slot: Slot) -> Answer<Vec<PlannedPiece>> {
+/// Answers with the best pieces of a kind to go with a piece.
+fn choices(turn: &Turn<'_>, item: &CompactItem, wish: &Named) -> Answer {
+    let (name, slot) = (name(item), wish.description.slot());
     let mut choices: Vec<PlannedPiece> = Vec::new();
     while choices.len() < 3 {
         let avoid: Vec<String> = choices.iter().map(|piece| piece.id.to_string()).collect();
-        let plan = plan_with(turn, item, &avoid)?;
-        match plan.outfits.first().and_then(|planned| planned.piece(slot)) {
+        let plan = plan_with(turn, std::slice::from_ref(item), &wish.text, &avoid)?;
+        match plan.outfits.first().and_then(|planned| planned.piece(slot?)) {
             Some(piece) if !choices.iter().any(|known| known.id == piece.id) => choices.push(piece.clone()),
             _ => break,
         }
     }
-    Ok(choices)
+    let is_it = |piece: &PlannedPiece| wish.description.fits(&Garment::described(&piece.name));
+    choices.retain(is_it);
+    if choices.is_empty() {
+        // "And a bag?", of which there is none.
+        fitting(turn, wish)?;
+    }
+    let line = |piece: PlannedPiece| format!("your {}, {}.", clean(&piece.name), clean(&piece.why));
+    Ok(turn.say_list("pair choices", &[("what", &wish.text), ("name", &name)], choices.into_iter().map(line)))
 }
 
 /// Whether the question says for which occasion, day or weather it is.
@@ -92,17 +107,18 @@ fn names_weather(turn: &Turn<'_>) -> bool {
     !asked.occasion.is_empty() || asked.when.is_some() || asked.celsius.is_some()
 }
 
-fn plan_with(turn: &Turn<'_>, item: &CompactItem, avoid: &[String]) -> Answer<OutfitPlan> {
+fn plan_with(turn: &Turn<'_>, items: &[CompactItem], wish: &str, avoid: &[String]) -> Answer<OutfitPlan> {
     let asked = &turn.asked;
-    let mut arguments = plan_arguments(turn, &[item.id.to_string()], avoid);
+    let ids: Vec<String> = items.iter().map(|item| item.id.to_string()).collect();
+    let mut arguments = plan_arguments(turn, &ids, avoid);
     // The clothes in the question are not wishes here.
     let mut occasion = asked.occasion_text();
     if !names_weather(turn) {
         // Out of season nothing would match the piece, so plan for the season it is made for.
-        let warmth = usize::from(Garment::from(item).warmth).min(SEASON_BY_WARMTH.len() - 1);
-        SEASON_BY_WARMTH[warmth].clone_into(&mut occasion);
+        let warmth = items.iter().map(|item| usize::from(Garment::from(item).warmth)).max().unwrap_or_default();
+        SEASON_BY_WARMTH[warmth.min(SEASON_BY_WARMTH.len() - 1)].clone_into(&mut occasion);
     }
-    arguments["occasions"] = json!(one_text(occasion));
+    arguments["occasions"] = json!(one_text(format!("{occasion} {wish}").trim().to_owned()));
     turn.read("plan_outfits", arguments)
 }
 
@@ -162,11 +178,14 @@ fn verdict(turn: &Turn<'_>, garment: &Garment, planned: Option<&PlannedOutfit>, 
         _ if garment.spoils && (asked.wet || has_rain) => ("too wet", false),
         Some(_) if garment.formality.1 < least => ("too casual", false),
         Some(_) if garment.formality.0 > most => ("too dressy", false),
+        Some(_) if is_said("too much", &asked.words) => ("not too much for it", true),
+        None if is_said("too much", &asked.words) => ("not too much", true),
         Some(_) => ("fine for it", true),
         None => ("fine", true),
     };
     let about = celsius.map(|celsius| format!(" (about {celsius:.0} \u{b0}C)")).unwrap_or_default();
-    let when = asked.when.as_ref().map_or("then", |when| when.label.as_str());
+    let is_today = asked.when.is_none() && !is_seasonal;
+    let when = asked.when.as_ref().map_or(if is_today { "today" } else { "then" }, |when| when.label.as_str());
     let wanted = wanted.map(TermId::with_article).unwrap_or_default();
     let text = turn.say(verdict, &[("it", &it), ("occasion", &wanted), ("when", &format!("{when}{about}"))]);
     if is_fine { Ok(text) } else { Err(text) }

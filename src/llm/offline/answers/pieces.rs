@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::MOST_LISTED;
 use super::history::note;
-use super::search::{limits_label, loose_query, name, names, not_owned, nothing_within, owned, search, sorted, within};
+use super::search::{
+    Owned, limits_label, loose_query, name, names, not_owned, nothing_within, owned, search, sorted, within,
+};
 use super::wording::{clean, collective, counted, list, several, spelled};
 use crate::base::text::capitalised;
 use crate::llm::offline::advice;
@@ -32,7 +34,8 @@ pub fn find(turn: &Turn<'_>) -> Answer {
         return list_within(turn);
     }
     let Some(named) = named else { return find_loosely(turn, &accepted.unwrap_or_else(|| loose_query(turn))) };
-    let owned = owned(turn, &named)?;
+    let mut owned = owned(turn, &named)?;
+    let what_for = suiting(turn, &mut owned);
     let is_yes_no = turn.asked.words.first().is_some_and(|first| is_listed("yes or no", first));
     if owned.fitting.is_empty() {
         let no = not_owned(turn, &named, &owned.close);
@@ -46,7 +49,7 @@ pub fn find(turn: &Turn<'_>) -> Answer {
         (false, 1) => "has one",
         (false, _) => "has",
     };
-    let (number, what) = (spelled(owned.count), collective(&named, owned.count));
+    let (number, what) = (spelled(owned.count), collective(&named, owned.count) + &what_for);
     let listed = names(&owned.fitting, MOST_LISTED);
     if listed.len() == 1 && owned.count > 1 {
         // All have the same name, so a list would say nothing.
@@ -58,6 +61,25 @@ pub fn find(turn: &Turn<'_>) -> Answer {
     let more = owned.count.saturating_sub(MOST_LISTED as u64);
     let more = if more > 0 { format!("\nAnd {more} more.") } else { String::new() };
     Ok(turn.say_list(sentence, values, listed) + &more)
+}
+
+/// Keeps the pieces that suit the occasions and seasons in question, and returns these in words; nothing if none does.
+fn suiting(turn: &Turn<'_>, owned: &mut Owned) -> String {
+    let wanted = &turn.asked.occasion;
+    let suits = |item: &&CompactItem| {
+        let garment = Garment::from(*item);
+        wanted.iter().all(|term| garment.is(*term))
+    };
+    let fitting: Vec<CompactItem> = owned.fitting.iter().filter(suits).cloned().collect();
+    if wanted.is_empty() || fitting.is_empty() {
+        return String::new();
+    }
+    (owned.count, owned.fitting) = (fitting.len() as u64, fitting);
+    let names = wanted.iter().map(|term| match term.kind() {
+        thesaurus::Kind::Season | thesaurus::Kind::Style => term.name().to_owned(),
+        _ => term.with_article(),
+    });
+    format!(" for {}", list(&names.collect::<Vec<_>>()))
 }
 
 /// Lists or counts the pieces within the limits of the question, each with what the limit is about.
@@ -246,10 +268,13 @@ pub fn extreme(turn: &Turn<'_>, ask: Ask) -> Answer {
 
 /// Answers how to care for a piece, by its care label and in general.
 pub fn care(turn: &Turn<'_>) -> Answer {
-    let found = advice::about(&turn.asked.words, |kind| kind != "cannot");
+    let found = advice::about(&turn.asked.words, |kind| !matches!(kind, "cannot" | "label"));
     let general = found.map_or_else(|| turn.say("care usual", &[]), |(_, text)| text.to_owned()) + ".";
     let is_kept = found.is_some_and(|(kind, _)| kind == "keep");
-    let Some(named) = turn.asked.about().filter(|_| !is_kept) else { return Ok(general) };
+    // "A red wine stain on silk" names no piece.
+    let is_trouble = found.is_some_and(|(kind, _)| kind != "care");
+    let mut named = turn.asked.named.iter().filter(|named| !is_kept && (named.is_claimed || !is_trouble));
+    let Some(named) = named.next() else { return Ok(general) };
     let owned = owned(turn, named)?;
     let labels = owned.fitting.iter().take(3).filter(|item| !item.care.is_empty()).map(|item| {
         let care: Vec<String> = item.care.iter().map(|text| clean(text).to_lowercase()).collect();
@@ -260,7 +285,6 @@ pub fn care(turn: &Turn<'_>) -> Answer {
         lines.push(not_owned(turn, named, &[]));
     }
     // Care labels do not help with stains or holes.
-    let is_trouble = found.is_some_and(|(kind, _)| kind != "care");
     if lines.is_empty() || is_trouble {
         lines.insert(0, general);
     }

@@ -6,7 +6,7 @@ use super::wording::{clean, distinct, list, noun, second_person, yours};
 use crate::llm::offline::phrases::is_listed;
 use crate::llm::offline::turn::{Answer, Turn, Unfinished};
 use crate::llm::offline::understand::{Deed, Named};
-use crate::model::garment::{Fit, Garment, is_plural};
+use crate::model::garment::{Description, Fit, Garment, is_plural};
 use crate::model::tool_results::{CompactItem, FoundItems};
 use crate::model::vocabulary;
 
@@ -106,6 +106,22 @@ pub fn sorted(turn: &Turn<'_>, by: &str, order: &str) -> Answer<FoundItems> {
     }
 }
 
+/// Returns all clothes, each once; of a large wardrobe the most and the least worn.
+pub fn all(turn: &Turn<'_>) -> Answer<Vec<CompactItem>> {
+    let read = |order: &str| -> Answer<FoundItems> {
+        turn.read("search_wardrobe", json!({ "query": "", "sort_by": "wear_count", "order": order }))
+    };
+    let FoundItems { mut items, totals, .. } = read("desc")?;
+    if totals.is_some_and(|totals| totals.items > items.len() as u64) {
+        for item in read("asc")?.items {
+            if !items.iter().any(|known| known.id == item.id) {
+                items.push(item);
+            }
+        }
+    }
+    Ok(items)
+}
+
 /// Returns the clothes that a message is about, or all of them, within its limits, sorted; they may be none.
 pub fn within(turn: &Turn<'_>, by: &str, order: &str) -> Answer<FoundItems> {
     let about = turn.asked.about();
@@ -187,7 +203,15 @@ pub fn fitting(turn: &Turn<'_>, named: &Named) -> Answer<Owned> {
 /// Answers that the user does not own something, and what comes closest.
 pub fn not_owned(turn: &Turn<'_>, named: &Named, close: &[CompactItem]) -> String {
     let text = second_person(&named.text);
-    let no = if is_plural(&text) { format!("any {text}") } else { noun(&text) };
+    let is_mass = text.rsplit(' ').next().is_some_and(|last| is_listed("mass nouns", last));
+    let no = if is_plural(&text) || is_mass { format!("any {text}") } else { noun(&text) };
+    let is_brand = named.description
+        == Description {
+            words: named.description.words.clone(),
+            text: named.description.text.clone(),
+            ..Description::default()
+        };
+    let no = if is_brand { format!("anything by {text}") } else { no };
     let mut answer = turn.say("not owned", &[("no", &no)]);
     if !close.is_empty() {
         let names = names(close, 3);

@@ -26,6 +26,13 @@ impl AsRef<str> for Token {
     }
 }
 
+impl Token {
+    /// Whether a new clause may begin with it.
+    pub fn begins_clause(&self) -> bool {
+        self.is_after_break || matches!(self.word.as_str(), "so" | "but")
+    }
+}
+
 fn words_of(tokens: &[Token]) -> String {
     tokens.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ").replace("t shirt", "T-shirt")
 }
@@ -85,7 +92,7 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
             let are_colours = [found[last], *next].iter().all(|found| found.term.kind() == Word::Colour);
             let joins = match gap {
                 [] => true,
-                [one] => one.word == "and" && are_colours || is_name(one),
+                [one] => matches!(one.word.as_str(), "and" | "or") && are_colours || is_name(one),
                 _ => false,
             };
             let is_whole = found[last].term.kind() == Word::Garment;
@@ -111,7 +118,11 @@ pub fn clothes(tokens: &[Token], found: &[Found]) -> (Vec<Named>, Vec<String>, b
         let makers: Vec<String> = makers.filter(|maker| !description.words.contains(maker)).cloned().collect();
         description.words.extend(makers);
         let before = if start > 0 { tokens[start - 1].word.as_str() } else { "" };
+        // "My white shirt and grey trousers"
+        let goes_on =
+            before == "and" && all.last().is_some_and(|last: &Named| last.is_claimed && last.end + 1 == start);
         let is_claimed = is_listed("claims", before)
+            || goes_on
             || is_listed("claimed qualities", before) && tokens[start.saturating_sub(2)].word == "my";
         let named = Named { text, description, is_claimed, start, end };
         if is_rejected(tokens, start, end) {
@@ -144,9 +155,13 @@ fn is_name(token: &Token) -> bool {
 }
 
 /// Whether words before or after these clothes reject them.
-fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
+pub fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
     let word = |place: usize| tokens.get(place).map_or("", |token| token.word.as_str());
     for place in (start.saturating_sub(REACH_OF_NOT)..start).rev() {
+        // "No, other shoes"
+        if tokens[place + 1].is_after_break {
+            break;
+        }
         let before = if place > 0 { word(place - 1) } else { "" };
         // "I don't have", "I never wear".
         let states = tokens[place + 1..start].iter().any(|token| is_listed("states", &token.word));
@@ -157,7 +172,7 @@ fn is_rejected(tokens: &[Token], start: usize, end: usize) -> bool {
         let ends_reach = match word(place) {
             "but" => !matches!(before, "anything" | "everything"),
             "with" | "in" => before != "nothing",
-            _ => tokens[place + 1].is_after_break,
+            _ => false,
         };
         if ends_reach {
             return false;

@@ -46,6 +46,10 @@ pub fn degrees(message: &str) -> Option<f64> {
         let is_minus = words[place].starts_with('-') || place > 0 && matches!(words[place - 1], "minus" | "negative");
         let end = word.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(word.len());
         let number: f64 = word[..end].parse().ok()?;
+        // "-3 days"
+        if words.get(place + 1).is_some_and(|next| matches!(*next, "day" | "days" | "night" | "nights")) {
+            return None;
+        }
         let unit = Some(&word[end..]).filter(|unit| !unit.is_empty()).or(words.get(place + 1).copied());
         let unit = unit.filter(|unit| unit.starts_with("deg") || matches!(*unit, "c" | "celsius" | "f" | "fahrenheit"));
         if unit.is_none() && !is_minus {
@@ -92,7 +96,7 @@ pub fn place(message: &str, words: &[String], found: &[Found]) -> Option<String>
                 || phrases::is_trigger(&plain)
                 || is_listed("no places", &plain)
                 || is_known_term(&plain)
-                || (before == "from" && thesaurus::lookup(&plain).is_some());
+                || (matches!(before.as_str(), "from" | "about") && thesaurus::lookup(&plain).is_some());
             let begins_name = name.is_empty() && is_listed("first words of places", &plain);
             let ends_name = name.len() == 1 && is_listed("first words of places", &name[0].to_lowercase());
             let is_capital = next.starts_with(char::is_uppercase);

@@ -7,8 +7,8 @@ use super::shown::{all_names, is_shortened, recommended, shown_names, shown_outf
 use super::{Limits, Named, OUTFITS, Request, offer, read, settle};
 use crate::llm::offline::phrases::{Ask, is_listed, is_said};
 use crate::llm::offline::time::Span;
-use crate::model::garment::Description;
-use crate::model::thesaurus::TermId;
+use crate::model::garment::{Description, Slot};
+use crate::model::thesaurus::{self, TermId};
 use crate::model::vocabulary;
 
 /// Most words of a follow-up, and of a consent with details.
@@ -50,22 +50,113 @@ impl<'a> Conversation<'a> {
         self.asked.iter().rev().find(goes_on).filter(|asked| asked.request.is_outfit())
     }
 
+    /// Leaves out what the user said earlier cannot be worn for now.
+    pub fn leave_out_away(&self, request: &mut Request) {
+        for text in self.asked.last().map_or(&[][..], |last| &last.request.away) {
+            let is_back = request.named.iter().any(|named| named.is_claimed && named.text == *text);
+            if !is_back && !request.away.contains(text) {
+                request.away.push(text.clone());
+            }
+        }
+    }
+
     /// Interprets the next message; `said` is the answer right before it.
     pub fn follow(&self, message: &str, said: Option<&str>) -> Request {
-        let request = read(message, self.today);
+        let mut request = read(message, self.today);
         let last = self.last();
         if let Some(next) = self.consent(&request, said) {
             return next;
         }
+        if request.asks == ["forget"] {
+            self.point_at_remembered(&mut request);
+            return request;
+        }
         let is_right_after = last.is_some_and(|last| last.request.is_outfit());
+        if is_right_after {
+            request.be_about_outfit();
+        }
+        let earlier = self.go_back(&request).or_else(|| self.on_day_of_trip(&request));
+        if let Some(next) = earlier.or_else(|| self.add_to_trip(&request, last)) {
+            return next;
+        }
         if let Some(outfit) = self.last_outfit().filter(|_| request.changes_outfit(is_right_after)) {
             return vary_outfit(request, outfit, &self.shown);
         }
-        let Some(last) = last.filter(|last| !last.request.asks.is_empty()) else { return settle(request) };
+        // Nothing follows up a greeting.
+        let is_chat = |last: &Asked<'_>| last.request.asks.iter().all(|ask| is_listed("small talk", ask));
+        let Some(last) = last.filter(|last| !is_chat(last)) else { return settle(request) };
         if request.is_varied() && request.is_short() {
             return vary(request, last, &self.shown);
         }
         self.go_on(request, last, said)
+    }
+
+    /// "Forget that": what was remembered last in this conversation.
+    fn point_at_remembered(&self, request: &mut Request) {
+        if request.forgets_all || !request.named.is_empty() || !request.rejected.is_empty() || !request.is_short() {
+            return;
+        }
+        let is_remembered =
+            |asked: &&Asked<'_>| asked.request.asks.iter().any(|ask| is_listed("kinds to remember", ask));
+        if let Some(remembered) = self.asked.iter().rev().find(is_remembered) {
+            request.named.clone_from(&remembered.request.named);
+            request.rejected.clone_from(&remembered.request.rejected);
+            request.facts.clone_from(&remembered.request.facts);
+        }
+    }
+
+    /// Returns the request for what was shown earlier: "the first one was better", "go back to the first shoes".
+    fn go_back(&self, request: &Request) -> Option<Request> {
+        let may_be = request.is_weak() || request.asks == ["like"];
+        let last = self.last_outfit().filter(|_| may_be && is_said("back", &request.words))?;
+        let answers = self.asked.iter().filter_map(|asked| asked.answer).map(shown_outfits);
+        let answers: Vec<_> = answers.filter(|outfits| !outfits.is_empty()).collect();
+        let several = answers.last().filter(|outfits| outfits.len() > 1);
+        let shown = several.cloned().unwrap_or_else(|| answers.concat());
+        let current = answers.last()?.last()?;
+        let place = request.words.iter().find_map(|word| match word.as_str() {
+            "first" | "original" => Some(0),
+            "second" => Some(1),
+            "third" => Some(2),
+            "previous" | "earlier" | "before" | "last" => shown.len().checked_sub(2),
+            _ => None,
+        });
+        let wanted = shown.get(place?)?;
+        let mut next =
+            Request { is_variation: true, is_shown_again: true, outfits: 1, warmer: None, ..last.request.clone() };
+        next.unlike.clear();
+        next.exchanged.clear();
+        next.words.clone_from(&request.words);
+        // "The first shoes": with the rest of the present outfit.
+        let is_meant = |name: &&String| request.names_group(group_of(&named(name).description));
+        let changed = wanted.iter().filter(is_meant).chain(current.iter().filter(|name| !is_meant(name)));
+        next.kept = if request.named.is_empty() { wanted.clone() } else { changed.cloned().collect() };
+        next.named.retain(|known| !request.names_group(group_of(&known.description)));
+        Some(next)
+    }
+
+    /// Returns the request for the outfit of one day of the trip that was packed for: "what about day two?"
+    fn on_day_of_trip(&self, request: &Request) -> Option<Request> {
+        let trip = self.last_outfit().filter(|asked| asked.request.asks.contains(&"packing") && request.is_weak())?;
+        let is_next = request.words.windows(2).any(|pair| pair == ["day", "after"] || pair == ["next", "day"]);
+        let next = || trip.request.day.filter(|_| is_next && !request.says(&["tomorrow"])).map(|day| day + 1);
+        let day = request.day.or_else(next)?;
+        Some(Request { day: Some(day), words: request.words.clone(), ..trip.request.clone() })
+    }
+
+    /// Returns the request to pack for something more: "there will be a dinner and a hike".
+    fn add_to_trip(&self, request: &Request, last: Option<&Asked<'_>>) -> Option<Request> {
+        let trip = &last?.request;
+        let is_told = request.is_weak() && !request.is_question() && request.named.is_empty() && request.when.is_none();
+        if trip.asks != ["packing"] || !is_told || request.occasion.is_empty() || request.place.is_some() {
+            return None;
+        }
+        let mut next = Request { words: request.words.clone(), day: None, ..trip.clone() };
+        if next.occasion.is_empty() {
+            next.occasion.push(thesaurus::named("travel"));
+        }
+        next.occasion.extend(&request.occasion);
+        Some(next)
     }
 
     /// Returns the accepted offer with the consent's details, or the separate request in the consent.
@@ -104,6 +195,19 @@ impl<'a> Conversation<'a> {
         {
             request.named.extend(said.map(recommended).unwrap_or_default().iter().map(|text| named(text)));
         }
+        let is_order = request.asks.first().is_some_and(|ask| is_listed("kinds of order", ask));
+        if is_order
+            && request.named.is_empty()
+            && request.says(&["of", "outfit", "outfits", "look", "looks", "one"])
+            && said.is_some_and(|said| shown_outfits(said).len() > 1)
+        {
+            request.asks = vec!["outfits compared"];
+            return request;
+        }
+        // "And how much on shoes?": in the same period.
+        if request.asks == ["spent"] && before.asks == ["spent"] && request.is_short() {
+            request.take_limits(before);
+        }
         if request.asks.first().is_some_and(|ask| is_listed("kinds about pieces", ask))
             && let Some(next) = self.point(&request, last)
         {
@@ -111,7 +215,8 @@ impl<'a> Conversation<'a> {
         }
         // "When did I last wear it?", "which is the warmest?"
         let points_back = request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
-            || (request.first_word() == "which" && request.is_short());
+            || (request.first_word() == "which" && request.is_short())
+            || (is_order && matches!(request.first_word(), "and" | "or") && request.is_short());
         let may_point = !request.is_weak() || request.asks == ["pair"] && !before.named.is_empty();
         if request.named.is_empty() && points_back && may_point {
             request.named.clone_from(&before.named);
@@ -156,7 +261,9 @@ impl<'a> Conversation<'a> {
         } else if shown.len() > 1 || says_that {
             // "Those", after "which shoes should I wear?": the shoes.
             let is_meant = |name: &&String| {
-                before.is_outfit() && before.about().is_some_and(|about| is_kind_of(name, &about.description))
+                before.is_outfit()
+                    && before.asks != ["packing"]
+                    && before.about().is_some_and(|about| is_kind_of(name, &about.description))
             };
             let meant: Vec<String> = shown.iter().filter(is_meant).cloned().collect();
             next.pointed_at = if meant.is_empty() { shown } else { meant };
@@ -170,6 +277,16 @@ impl<'a> Conversation<'a> {
 impl Request {
     fn first_word(&self) -> &str {
         self.words.first().map_or("", String::as_str)
+    }
+
+    /// "Remove the belt", "the boots are at the cobbler's": right after an outfit, these are about it.
+    fn be_about_outfit(&mut self) {
+        let is_about_wardrobe = self.says(&["wardrobe", "closet", "app"]);
+        let may_be = matches!(self.asks[..], ["away" | "cannot"]) && !is_about_wardrobe;
+        if may_be && !(self.away.is_empty() && self.rejected.is_empty()) {
+            self.asks.clear();
+            self.rejected.extend(self.away.iter().cloned());
+        }
     }
 
     /// Whether it has no specific request.
@@ -201,14 +318,18 @@ impl Request {
     fn changes_outfit(&self, is_right_after: bool) -> bool {
         let is_modified = self.warmer.is_some() || is_said("modifier", &self.words);
         let is_changed = self.is_varied() || self.leaves_open() && is_modified;
-        let is_about_shown = self.ordinal.is_some() && self.asks.iter().all(|ask| *ask == "dislike");
+        let is_dislike = |ask: &Ask| matches!(*ask, "dislike" | "condition");
+        let is_about_shown = self.ordinal.is_some() && self.asks.iter().all(is_dislike);
         let refuses = !self.rejected.is_empty() || is_about_shown;
         if is_right_after {
-            let says_no = matches!(self.first_word(), "no" | "nope" | "nah");
-            is_changed || (refuses || says_no) && (self.is_weak() || self.asks.contains(&"dislike"))
+            is_changed || (refuses || self.says_no()) && (self.is_weak() || self.asks.iter().any(is_dislike))
         } else {
             self.is_short() && (is_changed || refuses && self.is_weak())
         }
+    }
+
+    fn says_no(&self) -> bool {
+        matches!(self.first_word(), "no" | "not" | "nope" | "nah")
     }
 
     /// Whether it names only a difference: "and for tomorrow?".
@@ -313,11 +434,24 @@ fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next.limits = if request.limits == Limits::default() { next.limits } else { request.limits.clone() };
     next.occasion.extend(&request.occasion);
     next.words.clone_from(&request.words);
+    next.away.extend(request.away.iter().cloned());
+    next.exchanged.clear();
+    next.is_shown_again = false;
     let exchange = Exchange::of(&request);
-    let (last, pointed_at) = subject(&request, before.answer, exchange.is_asked(), &mut next);
+    let (mut last, pointed_at) = subject(&request, before.answer, &mut next);
     // After "that's already the warmest" the outfit is still the one before.
     if !last.is_empty() {
         next.before.clone_from(&last);
+    } else if before.answer.is_none_or(|answer| shown_outfits(answer).is_empty()) {
+        last.clone_from(&next.before);
+    }
+    // "What about the second?": that one of several.
+    let is_changed = exchange.is_asked() || !request.rejected.is_empty() || request.warmer.is_some();
+    let is_chosen = before.request.outfits != 1 && next.outfits == 1 && !is_changed;
+    if is_chosen && !request.asks.contains(&"dislike") && !request.says_no() {
+        next.kept = last;
+        next.is_shown_again = true;
+        return next;
     }
     let mut rejected: Vec<String> = pointed_at.into_iter().collect();
     // Drop the rejected piece and keep the rest.
@@ -383,6 +517,9 @@ impl Exchange {
         let stays = |name: &&String| !is_gone(name) && !groups.contains(&group_of(&named(name).description));
         next.kept.extend(last.iter().filter(stays).cloned());
         let gone = self.gone;
+        if self.wanted.is_empty() && !next.asks.contains(&"packing") {
+            next.exchanged = gone.iter().map(|named| named.text.clone()).collect();
+        }
         if next.asks.contains(&"packing") {
             next.rejected.extend(gone.iter().map(|named| named.text.clone()));
         }
@@ -393,19 +530,13 @@ impl Exchange {
 }
 
 /// Returns the outfit that a message refers to, and its rejected piece.
-fn subject(
-    request: &Request,
-    answer: Option<&str>,
-    is_exchange: bool,
-    next: &mut Request,
-) -> (Vec<String>, Option<String>) {
+fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
     let mut outfits = answer.map(shown_outfits).unwrap_or_default();
     match (outfits.len(), request.ordinal) {
         // "The first one, but not those trousers": continue with one of several outfits.
         (2.., Some(place)) if place < outfits.len() => {
             next.outfits = 1;
-            let is_changed = is_exchange || !request.rejected.is_empty() || request.warmer.is_some();
-            (if is_changed { outfits.swap_remove(place) } else { Vec::new() }, None)
+            (outfits.swap_remove(place), None)
         }
         (2.., _) => (Vec::new(), None),
         // "I don't like the second one": a piece of a single outfit.
@@ -464,10 +595,20 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     if request.when.is_none() || request.past.is_some() {
         next.take_limits(before);
     }
-    if before.is_outfit() && !request.named.is_empty() {
+    let anchor = before.named.iter().rfind(|named| named.is_claimed).or_else(|| before.about());
+    if let Some(anchor) = anchor.filter(|_| before.asks == ["pair"] && !request.named.is_empty()) {
+        // "What goes with my coat?", "and shoes?": shoes to go with the coat.
+        next.named.iter_mut().for_each(|named| named.is_claimed = false);
+        next.named.push(Named { is_claimed: true, ..anchor.clone() });
+    } else if before.is_outfit() && !request.named.is_empty() {
         // "And what about shoes?": within the shown outfit.
         let mut names = said.map(shown_names).unwrap_or_default();
-        names.retain(|name| !request.names_group(group_of(&named(name).description)));
+        let slots: Vec<Slot> = request.named.iter().filter_map(|named| named.description.slot()).collect();
+        names.retain(|name| {
+            let own = named(name).description;
+            !request.names_group(group_of(&own))
+                && !slots.iter().any(|slot| own.slot().is_some_and(|own| own.excludes(*slot)))
+        });
         next.kept = names;
         if before.asks.first() != Some(&"opinion") {
             next.is_variation = true;

@@ -217,6 +217,10 @@ fn at(words: &[String], start: usize, is_about_money: bool) -> Option<Limit> {
     if word(start) == "between" {
         let (first, _, next) = number(words, start + 1)?;
         let (last, unit, end) = number(words, next + 1).filter(|_| matches!(word(next), "and" | "to"))?;
+        // "Between 3 and 7 January"
+        if time::month(word(end)).is_some() {
+            return None;
+        }
         let unit = counted(unit, last, is_about_money)?;
         return Some(Limit { ends: vec![(first, false, false), (last, true, false)], unit, end });
     }

@@ -10,16 +10,19 @@ mod follow;
 mod limits;
 mod shown;
 
+use std::ops::Range;
+
 use ::time::Date;
 
 pub use self::clothes::named;
-use self::clothes::{Token, clothes, tokens, without_verbs};
+use self::clothes::{Token, clothes, is_rejected, tokens, without_verbs};
 use self::details::{degrees, is_foreign, ordinal, outfits, place, without_lead};
 use self::follow::{Asked, Conversation};
 pub use self::limits::Limits;
 use self::shown::shown_names;
 use super::phrases::{self, Ask, is_listed};
 use super::time::{self, Span};
+use crate::base::text::sentences;
 use crate::model::garment::Description;
 use crate::model::thesaurus::{self, Facts, Found, Kind as Word, TermId};
 
@@ -63,6 +66,18 @@ pub struct Request {
     pub named: Vec<Named>,
     /// Clothes that are not wanted.
     pub rejected: Vec<String>,
+    /// Clothes that the user cannot wear for now: "my coat is at the cleaners".
+    pub away: Vec<String>,
+    /// Kinds of clothes that are to be replaced by others of their kind.
+    pub exchanged: Vec<String>,
+    /// Whether the kept clothes are an outfit that was shown before, and wanted again as it was.
+    pub is_shown_again: bool,
+    /// Whether everything that is remembered is to be forgotten.
+    pub forgets_all: bool,
+    /// Day of a trip, from 1, whose outfit is wanted.
+    pub day: Option<usize>,
+    /// A date that does not exist: "31 February".
+    pub no_date: Option<String>,
     /// Whether it rejects shown clothes: "not those shoes".
     pub rejects_shown: bool,
     /// Index of the shown thing that it refers to: 1 for "the second one".
@@ -144,6 +159,32 @@ impl Request {
             || (!self.rejects_shown && phrases::is_said("in general", &self.words))
     }
 
+    /// Whether it begins with one of these words.
+    fn says_first(&self, words: &[&str]) -> bool {
+        self.words.first().is_some_and(|first| words.contains(&first.as_str()))
+    }
+
+    /// Returns the kind of a request that has no matching phrase, by its clothes or occasion.
+    fn implied_ask(&self) -> Option<Ask> {
+        let is_colour_alone = |named: &Named| named.description.garment.is_none() && self.words.len() > 3;
+        let means_clothes = self.says(&["anything", "something", "any", "stuff", "things", "pieces", "clothes", "one"]);
+        let has_clothes = !self.named.is_empty() && (means_clothes || !self.named.iter().all(is_colour_alone));
+        if !self.rejected.is_empty() && self.named.is_empty() {
+            let is_lasting = self.rejects_for_good() && !self.has_situation();
+            return Some(if is_lasting { "dislike" } else { "outfit" });
+        }
+        // "Is cashmere itchy?" does not ask what one owns.
+        if self.says_first(&["is", "are", "does", "was"]) {
+            return None;
+        }
+        let is_for = self.wet || self.celsius.is_some() || !self.occasion.is_empty();
+        match has_clothes {
+            true if self.occasion.is_empty() => Some("find"),
+            true => Some("outfit"),
+            false => is_for.then_some("outfit"),
+        }
+    }
+
     /// Whether it names occasion, time or weather.
     fn has_situation(&self) -> bool {
         !self.occasion.is_empty() || self.when.is_some() || self.wet || self.celsius.is_some()
@@ -173,7 +214,8 @@ pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
         if let Some(last) = conversation.asked.last_mut() {
             last.answer = *said;
         }
-        let request = conversation.follow(message, *said);
+        let mut request = conversation.follow(message, *said);
+        conversation.leave_out_away(&mut request);
         conversation.asked.push(Asked { request, answer: None });
     }
     conversation.asked.pop().map(|asked| asked.request).unwrap_or_default()
@@ -190,6 +232,13 @@ fn settle(mut request: Request) -> Request {
     if !request.asks.iter().all(is_chat) {
         request.asks.retain(|ask| !is_chat(ask));
     }
+    // "My coat is at the cleaners. What should I wear?"
+    if request.asks.len() > 1 {
+        request.asks.retain(|ask| *ask != "away");
+    }
+    if request.asks == ["compare"] && request.named.len() < 2 {
+        request.asks.clear();
+    }
     // Rejecting something for this occasion is not a dislike: "something for the office, no jeans please".
     if request.asks.contains(&"dislike")
         && !request.rejected.is_empty()
@@ -197,6 +246,12 @@ fn settle(mut request: Request) -> Request {
         && (request.has_situation() || request.asks.iter().any(|ask| OUTFITS.contains(ask)))
     {
         request.asks.retain(|ask| *ask != "dislike");
+    }
+    // What is remembered comes before what is put together with it in mind.
+    request.asks.sort_by_key(|ask| *ask != "dislike");
+    // "Three outfits with the camel coat"
+    if request.asks == ["pair"] && request.outfits > 1 {
+        request.asks = vec!["outfit"];
     }
     // "What clothes for a weekend in Edinburgh?", "we're off to Cape Town for 10 days"
     if matches!(request.asks[..], [] | ["outfit"] | ["find"])
@@ -206,6 +261,15 @@ fn settle(mut request: Request) -> Request {
     {
         request.asks = vec!["packing"];
     }
+    settle_clothes(&mut request);
+    if request.asks.is_empty() && !request.is_foreign {
+        request.asks.extend(request.implied_ask());
+    }
+    request
+}
+
+/// Determines what a question about clothes asks for: an outfit, a list or a count.
+fn settle_clothes(request: &mut Request) {
     // "Which of my coats are waterproof?"
     if let [clothes, quality] = &request.named[..]
         && clothes.description.garment.is_some()
@@ -221,7 +285,13 @@ fn settle(mut request: Request) -> Request {
     // "Which coat for a rainy day?"
     let is_for = request.wet || request.celsius.is_some() || !request.occasion.is_empty();
     let is_wish = |named: &Named| named.description.garment.is_some() && !named.is_claimed;
-    if request.asks == ["find"] && is_for && request.says(&["for"]) && request.named.iter().any(is_wish) {
+    let is_inventory = is_listed("yes or no", request.words.first().map_or("", String::as_str));
+    if request.asks == ["find"]
+        && is_for
+        && !is_inventory
+        && request.says(&["for"])
+        && request.named.iter().any(is_wish)
+    {
         request.asks = vec!["outfit"];
     }
     // "Everything I own under 50 euros", "how many of those".
@@ -250,19 +320,6 @@ fn settle(mut request: Request) -> Request {
     {
         request.asks.push("find");
     }
-    if request.asks.is_empty() && !request.is_foreign {
-        let is_colour_alone = |named: &Named| named.description.garment.is_none() && request.words.len() > 3;
-        let means_clothes =
-            request.says(&["anything", "something", "any", "stuff", "things", "pieces", "clothes", "one"]);
-        if !request.rejected.is_empty() && request.named.is_empty() && !request.has_situation() {
-            request.asks.push("dislike");
-        } else if !request.named.is_empty() && (means_clothes || !request.named.iter().all(is_colour_alone)) {
-            request.asks.push(if request.occasion.is_empty() { "find" } else { "outfit" });
-        } else if is_for {
-            request.asks.push("outfit");
-        }
-    }
-    request
 }
 
 /// Reads one message by itself.
@@ -272,11 +329,24 @@ fn read(message: &str, today: Date) -> Request {
     let tokens = tokens(message);
     let words: Vec<String> = tokens.iter().map(|token| token.word.clone()).collect();
     let found = without_verbs(thesaurus::scan(&words), &words);
-    let (mut named, rejected, rejects_shown) = clothes(&tokens, &found);
+    let (mut named, mut rejected, rejects_shown) = clothes(&tokens, &found);
     let (asks, facts) = asks(message);
+    let is_to_dress = asks.iter().any(|ask| OUTFITS.contains(ask) || *ask == "away");
+    let absent = if is_to_dress { clauses_about_absence(&tokens) } else { Vec::new() };
+    let is_absent = |start: usize| absent.iter().any(|clause| clause.contains(&start));
+    let (away, kept): (Vec<Named>, Vec<Named>) = named.into_iter().partition(|named| is_absent(named.start));
+    named = kept;
+    let mut away: Vec<String> =
+        away.into_iter().filter(|named| named.description.garment.is_some()).map(|named| named.text).collect();
+    if !absent.is_empty() {
+        // "I can't wear my boots": rejected, but only because they are away.
+        away.extend(rejected.extract_if(.., |text| is_absent(start_of(&words, text))));
+    }
     let is_inside = |found: &Found| named.iter().any(|named| named.start <= found.start && found.end <= named.end);
-    let situations = found.iter().filter(|found| match found.term.kind() {
+    let situations = found.iter().filter(|found| !is_absent(found.start)).filter(|found| match found.term.kind() {
         Word::Occasion | Word::Season => true,
+        // "Nothing fancy" asks for the opposite.
+        Word::Style if is_rejected(&tokens, found.start, found.end) => false,
         Word::Style => !is_inside(found) || named.iter().any(|named| named.description.garment.is_none()),
         _ => false,
     });
@@ -286,16 +356,27 @@ fn read(message: &str, today: Date) -> Request {
             occasion.push(term);
         }
     }
-    let weather: Vec<Facts> =
-        found.iter().filter(|found| found.term.kind() == Word::Weather).map(|found| found.term.term().facts).collect();
+    let is_weather = |found: &&Found| matches!(found.term.kind(), Word::Weather | Word::Occasion);
+    let weather: Vec<Facts> = found
+        .iter()
+        .filter(is_weather)
+        .filter(|found| !is_absent(found.start))
+        .map(|found| found.term.term().facts)
+        .collect();
     let usual = weather.iter().find_map(|facts| facts.celsius).filter(|_| !asks.contains(&"weather"));
     let place = place(message, &words, &found);
     // A place is not a garment, not even Cape Town.
     let in_place = place.as_deref().unwrap_or_default().to_lowercase();
     named.retain(|named| !named.description.is_empty() && !in_place.split(' ').any(|word| word == named.text));
+    let range = time::range(&words, today);
+    let days = time::days(&words).or_else(|| range.as_ref().map(Span::days));
     Request {
         asks,
         facts,
+        away,
+        forgets_all: phrases::is_said("everything", &words),
+        day: time::day_of_trip(&words),
+        no_date: time::impossible_date(&words),
         named,
         rejected,
         rejects_shown,
@@ -303,12 +384,12 @@ fn read(message: &str, today: Date) -> Request {
         place,
         wet: weather.iter().any(|facts| facts.wet),
         celsius: degrees(message).or(usual),
-        when: time::find(&words, today, false),
+        when: range.or_else(|| time::find(&words, today, false)),
         past: time::find(&words, today, true).filter(|past| past.first <= today),
         said_deed: deed(&words),
         wanted: wanted(&words),
         limits,
-        days: time::days(&words),
+        days,
         outfits: outfits(&words),
         ordinal: ordinal(&words),
         warmer: warmer(&words),
@@ -323,7 +404,10 @@ fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
     let (mut asks, mut facts) = (Vec::new(), Vec::new());
     let mut before = "";
     for sentence in sentences(message) {
-        for (ask, part) in asks_of(sentence, &tokens(sentence)) {
+        for (mut ask, part) in asks_of(sentence, &tokens(sentence)) {
+            if ask == "dislike" && is_conditional(part) {
+                ask = "condition";
+            }
             if matches!(ask, "fact" | "remember") {
                 // "My feet are always cold. Keep that in mind": the previous sentence.
                 let fact =
@@ -377,9 +461,27 @@ fn dressier(words: &[String]) -> Option<TermId> {
 /// Returns the kinds of question in a sentence with their parts: one, or one for each half of "… and …".
 fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
     let ask = |words: &[Token]| phrases::kind(words, sentence);
-    if let (Some(middle), Some((left, right))) =
-        (words.iter().position(|token| token.word == "and"), sentence.split_once(" and "))
-    {
+    // "My shirt is in the wash, what can I wear?": the rest of the sentence asks.
+    let absent = clauses_about_absence(words);
+    if !absent.is_empty() {
+        let is_absent = |place: usize| absent.iter().any(|clause| clause.contains(&place));
+        let rest: Vec<&str> =
+            words.iter().enumerate().filter(|(place, _)| !is_absent(*place)).map(|(_, token)| token.as_ref()).collect();
+        match phrases::kind(&rest, sentence) {
+            Some(kind) if OUTFITS.contains(&kind) => return vec![(kind, sentence)],
+            // "I've got coffee on my chinos" asks for help.
+            None if rest.is_empty() && !sentence.ends_with('?') && !phrases::is_said("stained", words) => {
+                return vec![("away", sentence)];
+            }
+            _ => {}
+        }
+    }
+    let conjunction = |word: &'static str| {
+        let middle = words.iter().position(|token| token.word == word)?;
+        let (left, right) = sentence.split_once(&format!(" {word} "))?;
+        Some((middle, left, right))
+    };
+    if let Some((middle, left, right)) = conjunction("and").or_else(|| conjunction("but")) {
         let halves = [ask(&words[..middle]), ask(&words[middle + 1..])];
         let is_own = |ask: Ask| !is_listed("kinds that stay whole", ask);
         if let [Some(one), Some(other)] = halves
@@ -391,6 +493,79 @@ fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
         }
     }
     ask(words).map(|ask| (ask, sentence)).into_iter().collect()
+}
+
+/// Returns the clauses that say of clothes that they cannot be worn now: "my coat is at the cleaners".
+fn clauses_about_absence(tokens: &[Token]) -> Vec<Range<usize>> {
+    let found = thesaurus::scan(tokens);
+    let mut starts: Vec<usize> =
+        (0..tokens.len()).filter(|place| *place == 0 || tokens[*place].begins_clause()).collect();
+    starts.push(tokens.len());
+    let clauses = starts.windows(2).map(|ends| ends[0]..ends[1]);
+    let names_clothes = |clause: &Range<usize>| {
+        found.iter().any(|found| clause.contains(&found.start) && found.term.kind() == Word::Garment)
+    };
+    let mut about: Vec<Range<usize>> = Vec::new();
+    for clause in clauses {
+        let first = tokens[clause.start].word.as_str();
+        // "I can't wear my boots, they are wet"
+        let goes_on = matches!(first, "they" | "theyre" | "it" | "its")
+            && about.last().is_some_and(|last| last.end == clause.start);
+        if phrases::is_said("away", &tokens[clause.clone()])
+            && (names_clothes(&clause) || goes_on)
+            && !is_listed("question words", first)
+        {
+            about.push(clause);
+        }
+    }
+    about
+}
+
+/// Returns the index of the first word of a text in a message.
+fn start_of(words: &[String], text: &str) -> usize {
+    let wanted: Vec<&str> = text.split(' ').collect();
+    words.windows(wanted.len()).position(|window| window == wanted.as_slice()).unwrap_or(usize::MAX)
+}
+
+/// Whether a dislike holds only under a condition: "no shorts in winter", "I don't like boots with dresses".
+fn is_conditional(sentence: &str) -> bool {
+    let tokens = tokens(sentence);
+    let found = thesaurus::scan(&tokens);
+    let is_after_preposition = |found: &&Found| {
+        let before = &tokens[found.start.saturating_sub(2)..found.start];
+        before.iter().any(|token| is_listed("conditions", &token.word))
+    };
+    found.iter().skip(1).filter(is_after_preposition).any(|found| match found.term.kind() {
+        Word::Occasion | Word::Season | Word::Weather => true,
+        Word::Garment => tokens[found.start.saturating_sub(2)..found.start]
+            .iter()
+            .any(|token| matches!(token.word.as_str(), "with" | "under" | "over")),
+        _ => false,
+    })
+}
+
+/// Returns what a sentence of the user wants forgotten: words, or everything; `None` if it wants nothing forgotten.
+pub fn forgotten(sentence: &str) -> Option<Forgotten> {
+    let request = read(sentence, Date::from_ordinal_date(1970, 1).expect("the first day of a year"));
+    if !request.asks.contains(&"forget") {
+        return None;
+    }
+    let texts: Vec<String> = request.named.into_iter().map(|named| named.text).chain(request.rejected).collect();
+    Some(match texts.is_empty() {
+        true if request.forgets_all => Forgotten::Everything,
+        true => Forgotten::Last,
+        false => Forgotten::Clothes(texts),
+    })
+}
+
+/// What the user wants forgotten.
+pub enum Forgotten {
+    /// Everything.
+    Everything,
+    /// What they said last about their taste.
+    Last,
+    /// What they said about these clothes.
+    Clothes(Vec<String>),
 }
 
 /// Whether the text after a consent is a separate request rather than a detail of the offer.
@@ -410,24 +585,6 @@ pub fn offer(text: &str) -> Option<&str> {
     };
     let lines = text.lines().filter(|line| !line.starts_with("- "));
     lines.flat_map(sentences).rfind(offers)
-}
-
-/// Splits a text into sentences and lines, with their final punctuation.
-pub fn sentences(text: &str) -> Vec<&str> {
-    let mut sentences = Vec::new();
-    let mut start = 0;
-    let mut characters = text.char_indices().peekable();
-    while let Some((place, character)) = characters.next() {
-        let ends_word = characters.peek().is_none_or(|(_, next)| next.is_whitespace());
-        if character == '\n' || (matches!(character, '.' | '!' | '?' | ';') && ends_word) {
-            let end = place + character.len_utf8();
-            sentences.push(text[start..end].trim());
-            start = end;
-        }
-    }
-    sentences.push(text[start..].trim());
-    sentences.retain(|sentence| !sentence.is_empty());
-    sentences
 }
 
 #[cfg(test)]

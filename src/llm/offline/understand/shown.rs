@@ -1,6 +1,7 @@
 //! Extracts the pieces listed in an earlier answer from its text.
 
-use super::{named, sentences};
+use super::named;
+use crate::base::text::sentences;
 
 /// Returns the pieces that an answer lists.
 pub fn shown_names(answer: &str) -> Vec<String> {
