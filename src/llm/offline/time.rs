@@ -458,7 +458,7 @@ mod tests {
             ("pack for Rome from 5 December to 9 December", Some((fifth, ninth))),
             ("Rome 5-9 December", Some((fifth, ninth))),
             ("December 5 to 9", Some((fifth, ninth))),
-            ("between the 5th and 9th of December", None),
+            ("between the 5th and 9th of December", Some((fifth, ninth))),
             ("between 5 and 9 December", Some((fifth, ninth))),
             ("leave on Friday and come back on Tuesday", Some((date!(2026 - 12 - 04), date!(2026 - 12 - 08)))),
             ("tomorrow to the office and on Friday to a party", None),
