@@ -686,7 +686,7 @@ fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use serde_json::json;
 
@@ -702,11 +702,11 @@ mod tests {
         SqliteStore { short, longest, ..SqliteStore::in_memory(Arc::new(SystemClock)).unwrap() }
     }
 
-    /// Returns a read that never ends the first `times` times, and then ends at once.
-    fn endless(times: usize) -> impl Fn(&Connection) -> Result<i32> + Clone + Send + 'static {
-        let run = Arc::new(AtomicUsize::new(0));
+    /// Returns a read that never ends while the switch is on, and else ends at once.
+    fn endless(is_endless: &Arc<AtomicBool>) -> impl Fn(&Connection) -> Result<i32> + Clone + Send + 'static {
+        let is_endless = is_endless.clone();
         move |connection| {
-            let text = if run.fetch_add(1, Ordering::SeqCst) < times { ENDLESS } else { "SELECT 7" };
+            let text = if is_endless.load(Ordering::SeqCst) { ENDLESS } else { "SELECT 7" };
             Ok(connection.query_row(text, [], |row| row.get(0))?)
         }
     }
@@ -715,7 +715,8 @@ mod tests {
     async fn a_query_that_takes_long_begins_again_in_its_turn() {
         let store = limited(Duration::ZERO, LONGEST);
         let turns = store.long_reads.acquire_many(LONG_READS as u32).await.unwrap();
-        let mut asking = pin!(store.read_in_turn(endless(1)));
+        let is_endless = Arc::new(AtomicBool::new(true));
+        let mut asking = pin!(store.read_in_turn(endless(&is_endless)));
         // There is one connection: this is answered once the query has released it.
         let key = Key::new(Container::Wardrobe, "ada", "7");
         tokio::select! {
@@ -726,6 +727,7 @@ mod tests {
                 store.read(&key).await
             } => assert!(found.unwrap().is_none()),
         }
+        is_endless.store(false, Ordering::SeqCst);
         drop(turns);
         assert_eq!(asking.await.unwrap(), 7);
     }
@@ -733,10 +735,12 @@ mod tests {
     #[tokio::test]
     async fn a_query_that_takes_too_long_is_unavailable_and_its_connection_goes_on() {
         let store = limited(Duration::ZERO, Duration::ZERO);
-        let outcome = store.read_in_turn(endless(2)).await;
+        let is_endless = Arc::new(AtomicBool::new(true));
+        let outcome = store.read_in_turn(endless(&is_endless)).await;
         assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
         let store = SqliteStore { longest: Some(LONGEST), short: Some(LONGEST), ..store };
-        assert_eq!(store.read_in_turn(endless(0)).await.unwrap(), 7);
+        is_endless.store(false, Ordering::SeqCst);
+        assert_eq!(store.read_in_turn(endless(&is_endless)).await.unwrap(), 7);
     }
 
     #[tokio::test]

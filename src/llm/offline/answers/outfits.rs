@@ -46,7 +46,8 @@ pub fn plan_arguments(turn: &Turn<'_>, include: &[String], avoid: &[String]) -> 
     let from = asked.when.as_ref().map(|when| when.first).filter(|first| *first > turn.today);
     // Clothes named without claiming to own them are wishes: "a skirt", "something green".
     let wishes = asked.named.iter().filter(|named| !named.is_claimed).map(|named| named.text.clone());
-    let wish: Vec<String> = [asked.occasion_text()].into_iter().chain(wishes).filter(|text| !text.is_empty()).collect();
+    // Before the occasion, with which they could be read as one garment: a dress for summer is no summer dress.
+    let wish: Vec<String> = wishes.chain([asked.occasion_text()]).filter(|text| !text.is_empty()).collect();
     let avoid = [asked.rejected.as_slice(), asked.away.as_slice(), avoid].concat();
     let unlike = &asked.unlike[asked.unlike.len().saturating_sub(MOST_UNLIKE)..];
     let mut arguments = json!({
