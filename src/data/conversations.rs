@@ -92,8 +92,8 @@ impl Conversations {
         self.edit_memory(user, |preferences, _| edit(preferences)).await
     }
 
-    /// Edits the user's preferences and the summary of their conversations, and returns the result of `edit`. Saves only
-    /// what changed.
+    /// Edits the user's preferences and the summary of their conversations, and returns the result of `edit`. Saves
+    /// only what changed.
     pub async fn edit_memory<T>(
         &self,
         user: &UserId,

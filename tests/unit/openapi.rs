@@ -258,8 +258,8 @@ fn is_for_administrators(operation: &Value) -> bool {
     operation["description"].as_str().unwrap().contains("For administrators (")
 }
 
-/// Tests what everybody may call. Other operations refuse a caller without a credential before they read anything, which
-/// `access.rs` checks for each.
+/// Tests what everybody may call. Other operations refuse a caller without a credential before they read anything,
+/// which `access.rs` checks for each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Schemathesis: run scripts/test"]
 async fn nobody_finds_an_answer_that_is_not_described() {

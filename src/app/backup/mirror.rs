@@ -74,7 +74,8 @@ impl<'a> Mirror<'a> {
         self.mirrored.values().filter(|blob| blob.is_repaired).count() as u64
     }
 
-    /// Copies all blobs that the target lacks or has damaged. Blobs with changed content take effect with [`Self::replace`].
+    /// Copies all blobs that the target lacks or has damaged. Blobs with changed content take effect with
+    /// [`Self::replace`].
     pub fn copy(&mut self, from: &Path) -> anyhow::Result<()> {
         self.enter(from, "").with_context(|| format!("{} cannot be copied", from.display()))
     }

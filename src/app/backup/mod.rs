@@ -6,7 +6,8 @@
 //! both, so that every blob a document refers to is included, even if it is deleted meanwhile.
 //!
 //! A repeated backup to the same directory checks the blobs that it has by their SHA-256, copies only new and damaged
-//! ones, and replaces each file atomically. Nothing is written to a directory that is neither empty nor an earlier backup.
+//! ones, and replaces each file atomically. Nothing is written to a directory that is neither empty nor an earlier
+//! backup.
 //!
 //! A restore copies everything to a temporary directory, checks it there, then moves it into place, the documents last.
 

@@ -60,8 +60,8 @@ enum Swept {
 
 impl Drafts {
     /// Queues photos again that have waited without a worker for ten minutes, because their message was lost or never
-    /// sent, or their worker died; those without a date as well. After three times the draft fails. One call may not find
-    /// all.
+    /// sent, or their worker died; those without a date as well. After three times the draft fails. One call may not
+    /// find all.
     ///
     /// # Errors
     /// When documents or queue fail. What is left is found the next time.

@@ -53,8 +53,8 @@ enum Saved {
 
 impl Moods {
     /// Extracts moods from these articles with the model, and saves them. Repeating it continues where it was
-    /// interrupted; once done, it returns the same report and changes nothing. Another run with the same articles is told
-    /// that all of them are known. New moods of one `run` are merged more readily with each other.
+    /// interrupted; once done, it returns the same report and changes nothing. Another run with the same articles is
+    /// told that all of them are known. New moods of one `run` are merged more readily with each other.
     ///
     /// # Errors
     /// When the model or store failed, or another worker holds the chunk: see [`Error`].

@@ -1,8 +1,8 @@
 //! Memory budget for bodies of requests, and another one for those of answers, shared by the process, with a share per
 //! caller.
 //!
-//! Memory for a request is taken as bytes arrive, not as announced. A caller may hold its share and one larger body. Large bodies
-//! together leave a quarter of the budget to small ones, and an eighth is reserved for ordinary requests.
+//! Memory for a request is taken as bytes arrive, not as announced. A caller may hold its share and one larger body.
+//! Large bodies together leave a quarter of the budget to small ones, and an eighth is reserved for ordinary requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -196,8 +196,8 @@ impl ItemFields {
     }
 }
 
-/// Checks that the owner's fields of an item have at most [`MOST_BYTES`]. `field` returns a field of the item by its name.
-/// An item that is stored with more may stay as large, or become smaller.
+/// Checks that the owner's fields of an item have at most [`MOST_BYTES`]. `field` returns a field of the item by its
+/// name. An item that is stored with more may stay as large, or become smaller.
 ///
 /// # Errors
 /// When they have more.

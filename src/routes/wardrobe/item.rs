@@ -239,7 +239,8 @@ impl ItemRequest {
     }
 }
 
-/// An item as it is imported. The fields of drafts are ignored. What its owner can edit later has at most 64 KiB of JSON.
+/// An item as it is imported. The fields of drafts are ignored. What its owner can edit later has at most 64 KiB of
+/// JSON.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateItemRequest {

@@ -7,7 +7,8 @@ use crate::llm::offline::turn::{Answer, Turn};
 use crate::model::garment::Garment;
 use crate::model::tool_results::CompactItem;
 
-/// What pieces are compared by: words of the question, the word for the winner, and the value, of which the greatest wins.
+/// What pieces are compared by: words of the question, the word for the winner, and the value, of which the greatest
+/// wins.
 type Criterion = (&'static [&'static str], &'static str, fn(&CompactItem) -> Option<f64>);
 const CRITERIA: [Criterion; 8] = [
     (&["cheaper", "cheapest", "less expensive"], "cheaper", |item| price(item).map(|price| -price)),
