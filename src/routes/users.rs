@@ -22,6 +22,7 @@ const CONCURRENT: usize = 8;
 const LONGEST_ID: usize = 500;
 /// Prefix of the tokens of the list's second part.
 const BANNED: &str = "banned:";
+/// Longest continuation token of this list.
 const LONGEST_TOKEN: usize = BANNED.len() + LONGEST_CONTINUATION_TOKEN;
 
 /// Routes for administrators.

@@ -215,8 +215,8 @@ async fn an_address_that_callers_make_up_does_not_count() {
     assert_eq!(refresh("203.0.113.8").await, StatusCode::TOO_MANY_REQUESTS);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_has_so_many_streams_at_once() {
+/// Starts a service that allows each user one stream, and its model, which does not begin to speak.
+async fn app_with_one_stream() -> (ModelServer, TestApp) {
     let model = ModelServer::start().await;
     model.otherwise(|request| match request.kind {
         Kind::Stream => Answer::Steps(vec![Step::Stall]),
@@ -224,6 +224,12 @@ async fn a_user_has_so_many_streams_at_once() {
     });
     let app = TestApp::builder().model_server(&model).setting("RATE_LIMITS", "true");
     let app = app.setting("CHAT_STREAMS_PER_USER", "1").start();
+    (model, app)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_so_many_streams_at_once() {
+    let (_model, app) = app_with_one_stream().await;
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     let begin = async |caller: &Caller| {
         let body = json!({"message": "Hello"}).to_string();
@@ -239,13 +245,7 @@ async fn a_user_has_so_many_streams_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_goes_on_without_its_client_counts_as_a_stream() {
-    let model = ModelServer::start().await;
-    model.otherwise(|request| match request.kind {
-        Kind::Stream => Answer::Steps(vec![Step::Stall]),
-        _ => say(&["[]"]).into(),
-    });
-    let app = TestApp::builder().model_server(&model).setting("RATE_LIMITS", "true");
-    let app = app.setting("CHAT_STREAMS_PER_USER", "1").start();
+    let (model, app) = app_with_one_stream().await;
     let ada = app.user("ada").await;
     let body = json!({"message": "Hello", "onDisconnect": "continue"}).to_string();
     let first = ada.begin(Method::POST, "/api/chat", Some("application/json"), body).await;

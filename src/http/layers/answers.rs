@@ -130,9 +130,9 @@ struct Charged(Arc<Charge>);
 /// list for which there is no memory is not in memory.
 pub struct LargeList {
     charge: Charge,
-    /// What is charged.
+    /// Parts of the answer whose bytes are charged.
     pieces: Vec<Bytes>,
-    /// What is not charged yet.
+    /// The part that is being written, not charged yet.
     open: Vec<u8>,
     is_empty: bool,
 }

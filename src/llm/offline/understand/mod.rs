@@ -558,7 +558,7 @@ pub fn forgotten(sentence: &str) -> Option<Forgotten> {
     })
 }
 
-/// What the user wants forgotten.
+/// A wish of the user that something remembered be forgotten.
 pub enum Forgotten {
     /// Everything.
     Everything,
