@@ -19,8 +19,11 @@ use super::usage::RunUsage;
 pub const SHOWN_MESSAGE: usize = 120;
 
 /// Status of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr, strum::EnumString,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum RunStatus {
     /// The answer is being written, or waits for an instance to write it.
     Running,
@@ -33,22 +36,14 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Running, Self::Completed, Self::Stopped, Self::Failed];
-
-    /// The status as documents and callers write it.
+    /// Returns the status as documents and callers write it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-        }
+        self.into_str()
     }
 
-    /// The status of this name.
+    /// Parses a status.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+        name.parse().ok()
     }
 
     /// Whether the status is final.
@@ -68,8 +63,9 @@ pub enum OnDisconnect {
 }
 
 /// Why a run was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum StopReason {
     /// The user stopped it.
     User,
@@ -78,12 +74,9 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// The reason as documents and clients have it.
+    /// Returns the reason as documents and clients have it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Disconnected => "disconnected",
-        }
+        self.into_str()
     }
 }
 

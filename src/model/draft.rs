@@ -16,7 +16,8 @@ use super::wardrobe::WardrobeItem;
 pub const LONGEST_LEASE: Duration = Duration::from_secs(45);
 
 /// Status of a draft.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[strum(const_into_str)]
 pub enum DraftStatus {
     /// The photo waits for a worker, or is being processed.
     Processing,
@@ -27,13 +28,9 @@ pub enum DraftStatus {
 }
 
 impl DraftStatus {
-    /// The status as documents have it.
+    /// Returns the status as documents have it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Processing => "Processing",
-            Self::Ready => "Ready",
-            Self::Failed => "Failed",
-        }
+        self.into_str()
     }
 }
 

@@ -49,7 +49,8 @@ pub struct StylingActivity {
 }
 
 /// Status of a [`StylingActivity`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::EnumString)]
+#[strum(ascii_case_insensitive, const_into_str)]
 pub enum ActivityStatus {
     /// The user may be asked whether the garment was worn.
     Pending,
@@ -62,21 +63,13 @@ pub enum ActivityStatus {
 }
 
 impl ActivityStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Accepted, Self::Dismissed, Self::Expired];
-
     /// Returns the name in documents.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Accepted => "Accepted",
-            Self::Dismissed => "Dismissed",
-            Self::Expired => "Expired",
-        }
+        self.into_str()
     }
 
     /// Finds a status by its name, in any case.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(name))
+        name.parse().ok()
     }
 }

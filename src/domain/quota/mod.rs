@@ -53,7 +53,8 @@ pub enum Exceeded {
 }
 
 /// A kind of route with its own quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Kind {
     /// Sign-in, refresh and sign-out.
     Auth,
@@ -66,22 +67,16 @@ pub enum Kind {
     /// Posts submitted to the feed.
     Ingest,
     /// Everything else.
+    #[strum(serialize = "requests")]
     Other,
 }
 
 impl Kind {
     const ALL: [Self; 6] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Ingest, Self::Other];
 
-    /// Name of the quota in headers.
+    /// Returns the name of the quota in headers.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auth => "auth",
-            Self::Model => "model",
-            Self::Upload => "upload",
-            Self::ServiceUpload => "service-upload",
-            Self::Ingest => "ingest",
-            Self::Other => "requests",
-        }
+        self.into_str()
     }
 }
 
