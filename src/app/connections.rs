@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -117,7 +117,8 @@ impl Connections {
     /// all with requests in progress.
     pub async fn admit(&self, address: IpAddr) -> Option<Place> {
         let registry = &self.0;
-        let is_over = registry.open().addresses.get(&address).is_some_and(|count| *count >= registry.most_per_address);
+        let is_over =
+            registry.open.lock().addresses.get(&address).is_some_and(|count| *count >= registry.most_per_address);
         if is_over && !registry.make_way(Some(address)) {
             return None;
         }
@@ -143,7 +144,7 @@ impl Connections {
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
             let now = self.0.begun.elapsed();
-            for connection in self.0.open().connections.values().filter(|connection| connection.is_overdue(now)) {
+            for connection in self.0.open.lock().connections.values().filter(|connection| connection.is_overdue(now)) {
                 connection.close();
             }
         }
@@ -151,10 +152,6 @@ impl Connections {
 }
 
 impl Registry {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock()
-    }
-
     fn place(self: Arc<Self>, address: IpAddr, permit: OwnedSemaphorePermit) -> Place {
         let connection = Arc::new(Connection {
             address,
@@ -163,7 +160,7 @@ impl Registry {
             blocked: AtomicU64::new(0),
             close: Notify::new(),
         });
-        let mut open = self.open();
+        let mut open = self.open.lock();
         let id = open.next_id;
         open.next_id += 1;
         open.connections.insert(id, connection.clone());
@@ -175,7 +172,7 @@ impl Registry {
     /// Closes the connection that has been idle longest, of this address or of the address with the most connections.
     /// Returns whether there was one.
     fn make_way(&self, address: Option<IpAddr>) -> bool {
-        let open = self.open();
+        let open = self.open.lock();
         let mut waiting: Vec<_> = open
             .connections
             .values()
@@ -280,7 +277,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.registry.open();
+        let mut open = self.registry.open.lock();
         open.connections.remove(&self.id);
         let address = self.connection.address;
         if let Some(count) = open.addresses.get_mut(&address) {

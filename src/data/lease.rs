@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -243,7 +243,7 @@ struct State<T> {
 impl<T: Leased> Held<T> {
     /// Returns the document as last read or written.
     pub fn document(&self) -> T {
-        self.state().document.clone()
+        self.state.lock().document.clone()
     }
 
     /// Returns the name under which this process holds the lease.
@@ -332,7 +332,7 @@ impl<T: Leased> Held<T> {
                 change(document)
             })
             .await?;
-        *self.state() = State { document, etag, ends: asked + self.leases.length };
+        *self.state.lock() = State { document, etag, ends: asked + self.leases.length };
         Ok(result)
     }
 
@@ -367,7 +367,7 @@ impl<T: Leased> Held<T> {
     /// Writes the document if it is still ours. Reads it only if another process has written it since our last write.
     async fn write<R>(&self, mut change: impl FnMut(&mut T) -> R) -> Result<((T, R), Option<ETag>), Error> {
         let known = {
-            let state = self.state();
+            let state = self.state.lock();
             state.etag.clone().map(|etag| (state.document.clone(), etag))
         };
         let edit = |found: Option<T>, _: Option<&ETag>| match found {
@@ -383,10 +383,6 @@ impl<T: Leased> Held<T> {
     }
 
     fn left(&self) -> Duration {
-        self.state().ends.saturating_duration_since(self.leases.clock.instant())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock()
+        self.state.lock().ends.saturating_duration_since(self.leases.clock.instant())
     }
 }

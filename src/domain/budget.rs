@@ -127,12 +127,6 @@ impl Ledger {
     }
 }
 
-impl Account {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock()
-    }
-}
-
 impl Budget {
     /// Creates budgets of this many tokens per user and day; zero for no limit. `tasks` tracks the writes.
     pub fn new(data: Data, clock: Arc<dyn Clock>, tasks: TaskTracker, tokens_per_day: u64) -> Self {
@@ -148,7 +142,7 @@ impl Budget {
             return Ok(Ok(()));
         }
         let account = self.fresh_account(user).await?;
-        let ledger = account.ledger();
+        let ledger = account.ledger.lock();
         Ok(self.verdict(&ledger))
     }
 
@@ -158,7 +152,7 @@ impl Budget {
     /// When the store fails.
     pub async fn spent_today(&self, user: &UserId) -> data::Result<u64> {
         let account = self.fresh_account(user).await?;
-        let ledger = account.ledger();
+        let ledger = account.ledger.lock();
         Ok(ledger.total())
     }
 
@@ -169,7 +163,7 @@ impl Budget {
     async fn reserve(&self, user: &UserId, tokens: u64) -> data::Result<Result<Arc<Account>, BudgetExceeded>> {
         let account = self.fresh_account(user).await?;
         {
-            let mut ledger = account.ledger();
+            let mut ledger = account.ledger.lock();
             if let Err(exceeded) = self.verdict(&ledger) {
                 return Ok(Err(exceeded));
             }
@@ -200,7 +194,7 @@ impl Budget {
         let day = self.0.clock.now().date();
         let mut accounts = self.0.accounts.lock();
         if accounts.len() >= MOST_IDLE_ACCOUNTS {
-            accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.ledger().is_stored());
+            accounts.retain(|_, account| Arc::strong_count(account) > 1 || !account.ledger.lock().is_stored());
         }
         let new = || Account {
             payer: payer.clone(),
@@ -215,13 +209,13 @@ impl Budget {
     /// Returns the user's account of today, with a fresh total.
     async fn fresh_account(&self, user: &UserId) -> data::Result<Arc<Account>> {
         let account = self.account(&Payer::User(user.clone()));
-        let is_fresh = |account: &Account| account.ledger().stored.is_some_and(|(_, at)| at.elapsed() < FRESH);
+        let is_fresh = |account: &Account| account.ledger.lock().stored.is_some_and(|(_, at)| at.elapsed() < FRESH);
         if !is_fresh(&account) {
             let _storing = account.storing.lock().await;
             if !is_fresh(&account) {
                 let known = self.0.data.usage.find(&account.payer, account.day).await?;
                 let total = known.as_ref().map_or(0, |(day, _)| day.tokens);
-                let mut ledger = account.ledger();
+                let mut ledger = account.ledger.lock();
                 (ledger.stored, ledger.known) = (Some((total, Instant::now())), known);
             }
         }
@@ -250,7 +244,7 @@ impl Budget {
             let outcome = {
                 let _storing = account.storing.lock().await;
                 let (change, known) = {
-                    let mut ledger = account.ledger();
+                    let mut ledger = account.ledger.lock();
                     let Some(change) = ledger.next_change() else {
                         ledger.is_writing = false;
                         return;
@@ -259,7 +253,7 @@ impl Budget {
                 };
                 let added = self.0.data.usage.add(&account.payer, account.day, &change, known).await;
                 added.map(|(day, version)| {
-                    let mut ledger = account.ledger();
+                    let mut ledger = account.ledger.lock();
                     ledger.stored = Some((day.tokens, Instant::now()));
                     ledger.known = version.map(|version| (day, version));
                     ledger.writing = None;
@@ -274,7 +268,7 @@ impl Budget {
                 warn!(payer = ?account.payer, error = %Chain(&error), "usage of models not saved yet");
             }
             if failures == WRITE_TRIES {
-                account.ledger().is_writing = false;
+                account.ledger.lock().is_writing = false;
                 return;
             }
             tokio::time::sleep(WRITE_PAUSES.pause(failures)).await;
@@ -389,7 +383,7 @@ impl Drop for Cost {
     fn drop(&mut self) {
         let Usage { input_tokens, output_tokens } = self.tokens();
         let call = ModelUsage { model: std::mem::take(&mut self.model), calls: 1, input_tokens, output_tokens };
-        let mut ledger = self.account.ledger();
+        let mut ledger = self.account.ledger.lock();
         if let Some(reserved) = self.reserved {
             ledger.reserved = ledger.reserved.saturating_sub(reserved);
             let correction = signed(input_tokens.saturating_add(output_tokens)).saturating_sub(signed(reserved));

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use reqwest::header::CACHE_CONTROL;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -118,7 +118,7 @@ impl KeySet {
     /// When no set is available, not even an old one.
     pub async fn find(&self, id: Option<&str>) -> Result<Option<Arc<DecodingKey>>, Error> {
         let fetch = {
-            let mut state = self.0.state();
+            let mut state = self.0.state.lock();
             let now = self.0.clock.instant();
             let age = state.keys.as_ref().map(|keys| now.saturating_duration_since(keys.fresh_until));
             let key = state.keys.as_ref().and_then(|keys| keys.find(id));
@@ -134,7 +134,7 @@ impl KeySet {
             }
         };
         fetch.await;
-        match &self.0.state().keys {
+        match &self.0.state.lock().keys {
             Some(keys) => Ok(keys.find(id)),
             None => Err(Error::FailedRecently),
         }
@@ -161,7 +161,7 @@ impl Inner {
 
     async fn fetch_and_keep(&self) {
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await.unwrap_or(Err(Error::TimedOut));
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.fetch = None;
         state.fetched_at = Some(self.clock.instant());
         match fetched {
@@ -170,10 +170,6 @@ impl Inner {
                 warn!(error = %Chain(&error), has_old_keys = state.keys.is_some(), "signing keys not fetched")
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
     }
 
     async fn fetch(&self) -> Result<Keys, Error> {

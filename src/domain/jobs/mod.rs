@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -192,10 +192,6 @@ impl Jobs {
         &self.0.config.storage.jobs_container
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<(JobId, u32), CancellationToken>> {
-        self.0.running.lock()
-    }
-
     fn now(&self) -> Timestamp {
         self.0.clock.now().into()
     }
@@ -257,7 +253,7 @@ impl Jobs {
         if changed == Changed::Done {
             info!(job.id = %id, "job terminated");
             // A worker in another process notices at its next write.
-            self.running().iter().filter(|((job, _), _)| job == id).for_each(|(_, worker)| worker.cancel());
+            self.0.running.lock().iter().filter(|((job, _), _)| job == id).for_each(|(_, worker)| worker.cancel());
         }
         Ok(changed)
     }

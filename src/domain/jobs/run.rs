@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -118,7 +118,7 @@ impl Run {
     where
         T: Serialize + DeserializeOwned,
     {
-        let found = self.state().steps.get(name).cloned();
+        let found = self.0.state.lock().steps.get(name).cloned();
         match found {
             Some(StepResult::Value(value)) => return Ok(serde_json::from_value(value)?),
             Some(StepResult::Blob(name)) => return self.read_step(&name).await,
@@ -140,7 +140,7 @@ impl Run {
     pub async fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), Fault> {
         let message = text::head(message, LONGEST_MESSAGE);
         let is_due = {
-            let mut state = self.state();
+            let mut state = self.0.state.lock();
             state.progress = Some(Progress { done, total, message });
             state.progress_written.elapsed() >= PROGRESS_PAUSE
         };
@@ -163,7 +163,7 @@ impl Run {
     /// [`Fault::Lost`] when the job was terminated or taken over; [`Fault::Failed`] when it is too long.
     pub async fn write_output(&self, path: &str, content: impl Into<Bytes>) -> Result<(), Fault> {
         let output = self.put_output(path, content.into()).await?;
-        self.state().outputs.push(output);
+        self.0.state.lock().outputs.push(output);
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl Run {
             (job.stalls, job.failures) = (0, 0);
         })
         .await?;
-        let mut state = self.state();
+        let mut state = self.0.state.lock();
         state.steps.insert(name.to_owned(), result);
         state.has_advanced = true;
         Ok(())
@@ -218,7 +218,7 @@ impl Run {
     /// Whether to leave the rest to another invocation. Each runs at least one step, unless the process is stopping.
     fn has_worked_enough(&self) -> bool {
         let jobs = &self.0.jobs;
-        let is_over = self.0.begun.elapsed() >= jobs.0.config.operations.slice && self.state().has_advanced;
+        let is_over = self.0.begun.elapsed() >= jobs.0.config.operations.slice && self.0.state.lock().has_advanced;
         is_over || jobs.0.shutdown.is_cancelled()
     }
 
@@ -231,13 +231,13 @@ impl Run {
 
     /// Copies the progress to the job.
     fn note(&self, job: &mut Job) {
-        job.custom_status.clone_from(&self.state().progress);
+        job.custom_status.clone_from(&self.0.state.lock().progress);
         job.last_updated_time = self.0.jobs.now();
     }
 
     /// Edits the job if this attempt holds it; also writes progress and outputs, and renews the lease.
     async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
-        let outputs = self.state().outputs.clone();
+        let outputs = self.0.state.lock().outputs.clone();
         let asked = Instant::now();
         let mut published = 0;
         let edited = self.0.held.edit(|job| {
@@ -259,7 +259,7 @@ impl Run {
             }
             Err(lease::Error::Data(error)) => return Err(error.into()),
         }
-        let mut state = self.state();
+        let mut state = self.0.state.lock();
         state.outputs.drain(..published);
         state.progress_written = asked;
         Ok(())
@@ -269,7 +269,8 @@ impl Run {
     pub(super) async fn complete(&self, finished: Finished) -> Result<(), Fault> {
         let Finished { result, report } = finished;
         self.write_report(&report).await?;
-        let all_done = self.state().progress.clone().map(|progress| Progress { done: progress.total, ..progress });
+        let all_done =
+            self.0.state.lock().progress.clone().map(|progress| Progress { done: progress.total, ..progress });
         self.edit(|job| {
             settle(job, JobStatus::Completed, None, self.0.jobs.now());
             job.result = Some(result.clone());
@@ -317,9 +318,5 @@ impl Run {
             job.lease = Lease::waiting(now + self.0.jobs.queue_lease());
         })
         .await
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock()
     }
 }

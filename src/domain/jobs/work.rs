@@ -71,14 +71,14 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.jobs.running().remove(&self.key);
+        self.jobs.0.running.lock().remove(&self.key);
     }
 }
 
 impl Jobs {
     fn begin(&self, job: &Job) -> Running<'_> {
         let (key, terminated) = ((job.id.clone(), job.attempt), CancellationToken::new());
-        self.running().insert(key.clone(), terminated.clone());
+        self.0.running.lock().insert(key.clone(), terminated.clone());
         Running { jobs: self, key, terminated }
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -61,21 +61,17 @@ impl BodyMemory {
 
     /// Returns the bytes in use.
     pub fn held(&self) -> usize {
-        self.0.ledger().held
+        self.0.ledger.lock().held
     }
 
     /// Whether no caller uses any.
     #[cfg(test)]
     pub fn has_no_shares(&self) -> bool {
-        self.0.ledger().shares.is_empty()
+        self.0.ledger.lock().shares.is_empty()
     }
 }
 
 impl Pool {
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock()
-    }
-
     /// Most bytes of large bodies together, and of one body; the rest is left to small ones.
     fn most_for_large(&self) -> usize {
         self.capacity / 4 * 3
@@ -127,26 +123,22 @@ impl Ledger {
 impl Charge {
     /// Moves the charge to another caller.
     pub fn move_to(&self, caller: &Caller) {
-        let mut charged = self.charged();
+        let mut charged = self.charged.lock();
         let held = charged.held;
         self.release(&charged, held);
         *charged = Charged { caller: caller.clone(), held: 0, is_large: false };
         // The bytes are already in memory, even if they exceed the new caller's share.
-        self.pool.ledger().add(&mut charged, held);
-    }
-
-    fn charged(&self) -> MutexGuard<'_, Charged> {
-        self.charged.lock()
+        self.pool.ledger.lock().add(&mut charged, held);
     }
 
     /// Takes memory if it is available now.
     fn try_take(&self, bytes: usize) -> Result<bool, NoRoom> {
-        let mut charged = self.charged();
+        let mut charged = self.charged.lock();
         let pool = &self.pool;
         if charged.held + bytes > pool.most_for_large() {
             return Err(NoRoom::TooLarge);
         }
-        let mut ledger = pool.ledger();
+        let mut ledger = pool.ledger.lock();
         let (held, has_large) =
             ledger.shares.get(&charged.caller).map_or((0, false), |share| (share.held, share.has_large));
         let is_modest = !charged.is_large && held + bytes <= MODEST;
@@ -199,7 +191,7 @@ impl Charge {
         if bytes == 0 {
             return;
         }
-        let mut ledger = self.pool.ledger();
+        let mut ledger = self.pool.ledger.lock();
         ledger.held -= bytes;
         if charged.is_large {
             ledger.held_by_large -= bytes;
@@ -221,7 +213,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let charged = self.charged();
+        let charged = self.charged.lock();
         self.release(&charged, charged.held);
     }
 }

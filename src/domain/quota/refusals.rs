@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::{TIDY_EVERY, WINDOW_SECONDS};
 use crate::base::clock::Clock;
@@ -48,7 +48,7 @@ impl Refusals {
     /// The time until one is available.
     pub fn begin(&self, address: IpAddr) -> Result<Attempt, Duration> {
         let now = self.0.clock.instant();
-        let mut state = self.state();
+        let mut state = self.0.state.lock();
         state.checks = state.checks.wrapping_add(1);
         if state.checks.is_multiple_of(TIDY_EVERY) {
             state.full_at.retain(|_, full_at| *full_at > now);
@@ -60,10 +60,6 @@ impl Refusals {
         }
         state.full_at.insert(address, full_at);
         Ok(Attempt { refusals: self.clone(), address })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock()
     }
 }
 
@@ -78,7 +74,7 @@ impl Attempt {
     /// Returns the share.
     pub fn forgive(self) {
         let cost = self.refusals.0.cost;
-        if let Some(full_at) = self.refusals.state().full_at.get_mut(&self.address)
+        if let Some(full_at) = self.refusals.0.state.lock().full_at.get_mut(&self.address)
             && let Some(earlier) = full_at.checked_sub(cost)
         {
             *full_at = earlier;
@@ -134,10 +130,10 @@ mod tests {
         for number in 0..TIDY_EVERY - 2 {
             begin(number);
         }
-        assert_eq!(refusals.state().full_at.len(), TIDY_EVERY as usize - 2);
+        assert_eq!(refusals.0.state.lock().full_at.len(), TIDY_EVERY as usize - 2);
         clock.advance(Duration::from_secs(20));
         begin(1);
-        let left: Vec<_> = refusals.state().full_at.keys().copied().collect();
+        let left: Vec<_> = refusals.0.state.lock().full_at.keys().copied().collect();
         assert_eq!(left.len(), 2, "who was refused twice, and who begins: {left:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use time::OffsetDateTime;
 
 use super::hashes::HashSet;
@@ -104,13 +104,9 @@ impl PartitionHashes {
         Self { partition: partition.to_owned(), state: Mutex::default(), freshness: tokio::sync::Mutex::new(None) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     /// Claims a picture, unless it or a similar one is known. Only one of concurrent claims succeeds.
     pub fn claim(&self, hash: PerceptualHash) -> Claim {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if let Some(known) = state.hashes.nearest(hash) {
             return Claim::Known(known);
         }
@@ -121,7 +117,7 @@ impl PartitionHashes {
 
     /// Releases a claim whose item was not stored.
     pub fn release(&self, hash: PerceptualHash) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.claimed.remove(hash) || state.claimed_before.remove(hash) {
             state.hashes.remove(hash);
         }
@@ -137,17 +133,17 @@ impl PartitionHashes {
                 let since = Timestamp::from(recent_at.min(now_at) - OVERLAP);
                 let mut found = pin!(data.items.hashes(&self.partition, Some(since)));
                 while let Some(hash) = found.try_next().await? {
-                    self.state().hashes.insert(hash);
+                    self.state.lock().hashes.insert(hash);
                 }
                 *freshness = Some(Freshness { complete, recent: now, recent_at: now_at });
             }
             Some(_) | None => {
                 {
-                    let mut state = self.state();
+                    let mut state = self.state.lock();
                     state.claimed_before = std::mem::take(&mut state.claimed);
                 }
                 let stored: Vec<_> = data.items.hashes(&self.partition, None).try_collect().await?;
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 let claimed = state.claimed.iter().chain(state.claimed_before.iter());
                 state.hashes = stored.into_iter().chain(claimed).collect();
                 *freshness = Some(Freshness { complete: now, recent: now, recent_at: now_at });

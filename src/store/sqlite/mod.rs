@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -87,26 +87,22 @@ struct ReadingState {
 }
 
 impl Reading {
-    fn state(&self) -> MutexGuard<'_, ReadingState> {
-        self.0.lock()
-    }
-
     fn run<T>(&self, connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.has_ended {
             return Err(Error::Unavailable(TooLong.into()));
         }
         state.interrupt = Some(connection.get_interrupt_handle());
         drop(state);
         let outcome = work(connection);
-        let mut state = self.state();
+        let mut state = self.0.lock();
         // From now on another read may use the connection.
         state.interrupt = None;
         if state.has_ended { outcome.map_err(|_| Error::Unavailable(TooLong.into())) } else { outcome }
     }
 
     fn end(&self) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.has_ended = true;
         if let Some(interrupt) = &state.interrupt {
             interrupt.interrupt();
