@@ -109,15 +109,8 @@ impl Describer {
         let jpeg = self.pool.run(move || to_jpeg(picture, JPEG_QUALITY)).await?;
         drop(memory);
         let image = Image { media_type: "image/jpeg".to_owned(), bytes: jpeg.into() };
-        let request = ChatRequest {
-            purpose: Purpose::ExtractMetadata,
-            messages: vec![
-                Message::System(INSTRUCTIONS.to_owned()),
-                Message::UserWithImage { text: REQUEST.to_owned(), image },
-            ],
-            tools: [].into(),
-            max_tokens: Some(MAX_TOKENS),
-        };
+        let message = Message::UserWithImage { text: REQUEST.to_owned(), image };
+        let request = ChatRequest::single(Purpose::ExtractMetadata, INSTRUCTIONS, message, MAX_TOKENS);
         let reply = self.model.complete(context, request).await?;
         read(&reply.text).ok_or(Error::Nonsense)
     }

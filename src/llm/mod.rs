@@ -153,6 +153,14 @@ pub struct ChatRequest {
     pub max_tokens: Option<u32>,
 }
 
+impl ChatRequest {
+    /// Creates a request without tools: instructions and one message.
+    pub fn single(purpose: Purpose, instructions: impl Into<String>, message: Message, max_tokens: u32) -> Self {
+        let messages = vec![Message::System(instructions.into()), message];
+        Self { purpose, messages, tools: [].into(), max_tokens: Some(max_tokens) }
+    }
+}
+
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {

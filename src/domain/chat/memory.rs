@@ -96,12 +96,8 @@ async fn fold(
     answer: &str,
     count: usize,
 ) -> Result<bool, Error> {
-    let request = ChatRequest {
-        purpose: Purpose::SummariseConversation,
-        messages: vec![Message::System(INSTRUCTIONS.to_owned()), Message::User(to_be_folded(turn, answer))],
-        tools: [].into(),
-        max_tokens: Some(SUMMARY_TOKENS),
-    };
+    let said = Message::User(to_be_folded(turn, answer));
+    let request = ChatRequest::single(Purpose::SummariseConversation, INSTRUCTIONS, said, SUMMARY_TOKENS);
     let reply = chat.model.complete(&turn.context, request).await?;
     let summary: String = reply.text.trim().chars().take(LONGEST_SUMMARY).collect();
     if summary.is_empty() {

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use super::PreparedTurn;
 use super::tools::preferences::LONGEST_PREFERENCE;
 use crate::base::text::cut;
+use crate::domain::answer::quoted;
 use crate::model::conversation::PreferenceKind;
 use crate::model::tool_results::CompactItem;
 
@@ -74,8 +75,7 @@ pub fn system(turn: &PreparedTurn, now: OffsetDateTime) -> String {
     }
     if !turn.selected.is_empty() {
         let items: Vec<_> = turn.selected.iter().map(CompactItem::from).collect();
-        let json = serde_json::to_string(&items).expect("plain records become JSON");
-        let json = json.replace('<', "\\u003c");
+        let json = quoted(&items).expect("plain records become JSON");
         write!(
             text,
             "\n\nThe person selected these pieces. They are the anchor of the outfit: build it around them.\n\

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::score::{Summary, TopItem};
 use crate::base::text::cut;
-use crate::domain::answer::objects;
+use crate::domain::answer::{entries, quoted};
 use crate::domain::style;
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::digest::{DigestFeedback, Suggestion};
@@ -155,14 +155,8 @@ pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -
         feedback: Feedback::new(thumbs),
         note,
     };
-    // No text in the data can close the block.
-    let data = serde_json::to_string(&told)?.replace('<', "\\u003c");
-    Ok(ChatRequest {
-        purpose: Purpose::WriteDigest,
-        messages: vec![Message::System(INSTRUCTIONS.to_owned()), Message::User(format!("{BEFORE}{data}{AFTER}"))],
-        tools: [].into(),
-        max_tokens: Some(MAX_TOKENS),
-    })
+    let message = Message::User(format!("{BEFORE}{}{AFTER}", quoted(&told)?));
+    Ok(ChatRequest::single(Purpose::WriteDigest, INSTRUCTIONS, message, MAX_TOKENS))
 }
 
 /// Parses the model's answer: an object or a list, possibly in a code fence or surrounded by prose. Incomplete entries
@@ -173,11 +167,7 @@ pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -
 pub fn read(answer: &str) -> Result<Vec<Suggestion>, &'static str> {
     let mut suggestions: Vec<Suggestion> = Vec::new();
     let mut seen = BTreeSet::new();
-    let entries = objects(answer).flat_map(|mut object| match object["suggestions"].take() {
-        Value::Array(entries) => entries,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => vec![object],
-    });
-    for suggestion in entries.filter_map(|entry| suggestion(&entry)) {
+    for suggestion in entries(answer, "suggestions").filter_map(|entry| suggestion(&entry)) {
         if suggestions.len() < MOST_SUGGESTIONS && seen.insert(suggestion.item.to_lowercase()) {
             suggestions.push(suggestion);
         }

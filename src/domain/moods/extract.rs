@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::text::plain;
-use crate::domain::answer::objects;
+use crate::domain::answer::{objects, quoted};
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::mood::{MoodArticle, MoodSignals, SeenMood, Snippet};
 use crate::model::vocabulary;
@@ -63,12 +63,8 @@ pub fn request(snippets: &[Snippet]) -> ChatRequest {
         title: &snippet.title,
         text: &snippet.text,
     });
-    ask(
-        Purpose::ExtractMoods,
-        EXTRACT.replace("CATEGORIES", &vocabulary::MOODS.join(", ")),
-        block("articles", lines),
-        EXTRACT_TOKENS,
-    )
+    let instructions = EXTRACT.replace("CATEGORIES", &vocabulary::MOODS.join(", "));
+    ChatRequest::single(Purpose::ExtractMoods, instructions, block("articles", lines), EXTRACT_TOKENS)
 }
 
 /// Builds the request to compare a found mood with a stored one.
@@ -80,25 +76,13 @@ pub fn comparison(known: (&str, &str), seen: &SeenMood) -> ChatRequest {
     }
     let (name, description) = known;
     let lines = [Line { name, description }, Line { name: &seen.name, description: &seen.description }];
-    ask(Purpose::CompareMoods, COMPARE.to_owned(), block("moods", lines.into_iter()), COMPARE_TOKENS)
-}
-
-fn ask(purpose: Purpose, instructions: String, data: String, max_tokens: u32) -> ChatRequest {
-    ChatRequest {
-        purpose,
-        messages: vec![Message::System(instructions), Message::User(data)],
-        tools: [].into(),
-        max_tokens: Some(max_tokens),
-    }
+    ChatRequest::single(Purpose::CompareMoods, COMPARE, block("moods", lines.into_iter()), COMPARE_TOKENS)
 }
 
 /// Formats records in a delimited block, one per line. No text can end the block or a line.
-fn block(name: &str, records: impl Iterator<Item = impl Serialize>) -> String {
-    let lines = records.map(|record| {
-        let json = serde_json::to_string(&record).expect("plain records become JSON");
-        json.replace('<', "\\u003c")
-    });
-    format!("<{name}>\n{}\n</{name}>", lines.collect::<Vec<_>>().join("\n"))
+fn block(name: &str, records: impl Iterator<Item = impl Serialize>) -> Message {
+    let lines = records.map(|record| quoted(&record).expect("plain records become JSON"));
+    Message::User(format!("<{name}>\n{}\n</{name}>", lines.collect::<Vec<_>>().join("\n")))
 }
 
 /// Parses the moods in an answer about these articles. A mood without a known category, a name or an article is

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::text::cut;
-use crate::domain::answer::objects;
+use crate::domain::answer::{entries, quoted};
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::ids::ItemId;
 use crate::model::wardrobe::WardrobeItem;
@@ -122,14 +122,8 @@ impl<'a> From<&'a WardrobeItem> for Item<'a> {
 /// When the data cannot be serialized; a bug.
 pub(super) fn request(wish: &Wish<'_>, items: &[WardrobeItem], drafts: &[Draft]) -> serde_json::Result<ChatRequest> {
     let told = Told { wish, drafts, items: items.iter().map(Item::from).collect() };
-    // No text in the data can close the block.
-    let data = serde_json::to_string(&told)?.replace('<', "\\u003c");
-    Ok(ChatRequest {
-        purpose: Purpose::RecommendOutfits,
-        messages: vec![Message::System(INSTRUCTIONS.to_owned()), Message::User(format!("{BEFORE}{data}{AFTER}"))],
-        tools: [].into(),
-        max_tokens: Some(MAX_TOKENS),
-    })
+    let message = Message::User(format!("{BEFORE}{}{AFTER}", quoted(&told)?));
+    Ok(ChatRequest::single(Purpose::RecommendOutfits, INSTRUCTIONS, message, MAX_TOKENS))
 }
 
 /// Parses the model's answer: a list, possibly in an object, a code fence or surrounded by prose. Ids that are not in
@@ -139,12 +133,8 @@ pub(super) fn request(wish: &Wish<'_>, items: &[WardrobeItem], drafts: &[Draft])
 /// A description of the problem when nothing is left.
 pub(super) fn read(answer: &str, items: &[WardrobeItem]) -> Result<Vec<Recommendation>, &'static str> {
     let known: HashMap<&str, &ItemId> = items.iter().map(|item| (item.id.as_str(), &item.id)).collect();
-    let entries = objects(answer).flat_map(|mut object| match object["outfits"].take() {
-        Value::Array(entries) => entries,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => vec![object],
-    });
     let mut outfits: Vec<Recommendation> = Vec::new();
-    for outfit in entries.filter_map(|entry| recommendation(&entry, &known)).take(MOST_OUTFITS) {
+    for outfit in entries(answer, "outfits").filter_map(|entry| recommendation(&entry, &known)).take(MOST_OUTFITS) {
         let is_taken = |id: &str| outfits.iter().any(|other| other.id == id);
         let id = Some(outfit.id.clone()).filter(|id| !id.is_empty() && !is_taken(id));
         let id = id.or_else(|| (outfits.len() + 1..).map(|number| format!("outfit-{number}")).find(|id| !is_taken(id)));

@@ -61,15 +61,8 @@ impl Taste {
         let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
         let Picture { media_type, bytes } = self.pictures.get(url, limits).await?;
         let image = Image { media_type, bytes };
-        let request = ChatRequest {
-            purpose: Purpose::AnalyseTaste,
-            messages: vec![
-                Message::System(INSTRUCTIONS.to_owned()),
-                Message::UserWithImage { text: REQUEST.to_owned(), image },
-            ],
-            tools: [].into(),
-            max_tokens: Some(MAX_TOKENS),
-        };
+        let message = Message::UserWithImage { text: REQUEST.to_owned(), image };
+        let request = ChatRequest::single(Purpose::AnalyseTaste, INSTRUCTIONS, message, MAX_TOKENS);
         let reply = self.base.model.complete(context, request).await?;
         read(&reply.text).map_err(AnalysisError::Nonsense)
     }

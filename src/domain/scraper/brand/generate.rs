@@ -66,12 +66,7 @@ pub async fn generate_config(
     url: &Url,
 ) -> Result<SelectorConfig, GenerateError> {
     let prepared = tokio::task::spawn_blocking(move || prepare_page(&page)).await?;
-    let request = ChatRequest {
-        purpose: Purpose::GenerateSelectors,
-        messages: vec![Message::System(INSTRUCTIONS.to_owned()), Message::User(prepared)],
-        tools: [].into(),
-        max_tokens: Some(MAX_TOKENS),
-    };
+    let request = ChatRequest::single(Purpose::GenerateSelectors, INSTRUCTIONS, Message::User(prepared), MAX_TOKENS);
     let reply = model.complete(context, request).await?;
     let config = read(&reply.text, url).ok_or(GenerateError::Nonsense)?;
     config.check()?;
