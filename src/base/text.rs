@@ -48,8 +48,9 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 /// Returns the first `most` non-empty texts, each truncated by [`cut`] to `longest` characters.
-pub fn cut_each(texts: &[String], longest: usize, most: usize) -> Vec<String> {
-    texts.iter().map(|text| cut(text, longest)).filter(|text| !text.is_empty()).take(most).collect()
+pub fn cut_each<T: AsRef<str>>(texts: impl IntoIterator<Item = T>, longest: usize, most: usize) -> Vec<String> {
+    let short = texts.into_iter().map(|text| cut(text.as_ref(), longest));
+    short.filter(|text| !text.is_empty()).take(most).collect()
 }
 
 /// Whether a space-separated list contains this word.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::base::hash::sha256_hex;
-use crate::base::text::cut;
+use crate::base::text::{cut, cut_each};
 use crate::data::{self, Data};
 use crate::domain::best::{Best, Score};
 use crate::domain::climate::Weather;
@@ -170,11 +170,10 @@ fn mentions(words: &[String], count: &CategoryCount) -> bool {
 impl TopItem {
     fn new(item: &WardrobeItem, score: f64) -> Self {
         let short = |text: &Option<String>, limit| text.as_deref().map(|text| cut(text, limit));
-        let tags = item.aesthetic_tags.iter().flatten().map(|tag| cut(tag, LONGEST_TAG)).filter(|tag| !tag.is_empty());
         Self {
             category: short(&item.category, LONGEST_CATEGORY),
             brand: short(&item.brand, LONGEST_BRAND),
-            aesthetic_tags: tags.take(MOST_TAGS).collect(),
+            aesthetic_tags: cut_each(item.aesthetic_tags.iter().flatten(), LONGEST_TAG, MOST_TAGS),
             wear_count: item.wear_count,
             last_worn_at: wear::last_worn(item),
             score: wear::round(score),

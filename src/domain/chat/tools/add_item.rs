@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, parameters, read_arguments};
 use crate::base::text::cut;
 use crate::domain::drafts::{Accepted, Upload};
 use crate::domain::quota::Kind;
@@ -93,9 +93,8 @@ impl Tool for AddItem {
             description: "Adds a piece to the wardrobe from the URL of its picture. The background is removed and the piece is \
                           described, which takes some seconds: while the status is processing, call it again with the same \
                           arguments until it is added. Use it when the user wants to have a piece in their wardrobe.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "picture_url": {
                         "type": "string", "format": "uri", "maxLength": LONGEST_URL,
                         "description": "URL of the picture, https or http, which everybody can open.",
@@ -103,10 +102,9 @@ impl Tool for AddItem {
                     "idempotency_key": key_parameter("the piece"),
                     "keep_background": { "type": "boolean", "description": "Whether the picture stays as it is." },
                     "is_wishlisted": { "type": "boolean", "description": "Whether the piece is a wish, not owned yet." },
-                },
-                "required": ["picture_url", "idempotency_key"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["picture_url", "idempotency_key"],
+            ),
         }
     }
 

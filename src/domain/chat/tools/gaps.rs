@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
-use crate::base::text::cut;
+use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::style;
 use crate::llm::{CallContext, ToolSpec};
@@ -49,12 +49,11 @@ struct Anchor {
 
 impl From<&WardrobeItem> for Anchor {
     fn from(item: &WardrobeItem) -> Self {
-        let colours = item.colours.iter().map(|colour| cut(&colour.name, 30)).filter(|name| !name.is_empty());
         Self {
             id: item.id.clone(),
             category: item.category.as_deref().map(|category| cut(category, 40)),
             brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
-            colours: colours.take(3).collect(),
+            colours: cut_each(item.colours.iter().map(|colour| &colour.name), 30, 3),
             name: Garment::from(item).name,
         }
     }
@@ -90,9 +89,8 @@ impl Tool for AnalyzeWardrobeGaps {
         let NoArguments {} = read_arguments(arguments)?;
         let (mut styles, mut preferred_colour) = (Vec::new(), None);
         if let Some(profile) = self.0.base.data.profiles.find(user).await? {
-            let named = profile.style_preferences.iter().map(|style| cut(style, 60)).filter(|style| !style.is_empty());
-            styles = named.take(MAX_STYLES).collect();
-            preferred_colour = profile.preferred_colours.iter().map(|name| cut(name, 30)).find(|name| !name.is_empty());
+            styles = cut_each(&profile.style_preferences, 60, MAX_STYLES);
+            preferred_colour = cut_each(&profile.preferred_colours, 30, 1).pop();
         }
         let mut owned: Vec<(Category, u32)> = Vec::new();
         let mut colours = Tally::default();

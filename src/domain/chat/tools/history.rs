@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
-use super::{Parts, Tool, ToolError, Traits, cut, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, cut, parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
@@ -74,18 +74,17 @@ impl Tool for GetWearHistory {
             name: "get_wear_history",
             description: "Tells what the user wore on which day, with occasion and weather, newest first. Without dates and \
                           items: the last 30 days. With items: when each was worn. Use it for what was worn when.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "from": { "type": "string", "description": "First day, YYYY-MM-DD." },
                     "to": { "type": "string", "description": "Last day, YYYY-MM-DD." },
                     "item_ids": {
                         "type": "array", "items": { "type": "string" }, "maxItems": MAX_ITEMS,
                         "description": "Only these items, by the ids that search_wardrobe returned.",
                     },
-                },
-                "additionalProperties": false,
-            }),
+                }),
+                &[],
+            ),
         }
     }
 

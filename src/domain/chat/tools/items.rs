@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
-use crate::base::text::cut;
+use super::{Parts, Tool, ToolError, Traits, check_query, parameters, read_arguments};
+use crate::base::text::{cut, cut_each};
 use crate::domain::pictures::Pictures;
 use crate::domain::quota::Kind;
 use crate::domain::similarity::items::Found as Similar;
@@ -53,7 +53,7 @@ impl Found {
             image_url: link(pictures.shown(item.image_url)),
             product_url: link(item.product_url),
             buy_links: buy_links.take(5).collect(),
-            tags: item.tags.iter().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty()).take(12).collect(),
+            tags: cut_each(&item.tags, 40, 12),
             source_id: cut(&item.source_id, 100),
             score_signal: item.score_signal,
         }
@@ -83,17 +83,15 @@ impl Tool for SearchScrapedItems {
             name: "search_scraped_items",
             description: "Finds up to 5 things outside the wardrobe, from fashion feeds and brands, that resemble the query. \
                           Use it when the user wants to discover or buy something.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "query": {
                         "type": "string",
                         "description": "What to look for, for example: brown suede loafers.",
                     },
-                },
-                "required": ["query"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["query"],
+            ),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, parameters, read_arguments};
 use crate::data::wardrobe::Worn;
 use crate::domain::wardrobe::wears::{self, NewWearFields, WeatherFields};
 use crate::llm::{CallContext, ToolSpec};
@@ -46,19 +46,17 @@ impl Tool for LogWear {
             name: "log_wear",
             description: "Logs that the user wore a piece of their wardrobe. One call per piece and occasion. Use it when they \
                           say what they wore or will wear today, not for suggestions.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "item_id": { "type": "string", "description": "The piece, by the id that search_wardrobe returned." },
                     "idempotency_key": key_parameter("the wear, for example the day and the occasion"),
                     "worn_at": { "type": "string", "description": "When, as an ISO 8601 time or day; now without it." },
                     "occasion": { "type": "string", "maxLength": 200 },
                     "celsius": { "type": "number", "description": "The temperature, if the user named it." },
                     "conditions": { "type": "string", "maxLength": 200, "description": "The weather in a word or two." },
-                },
-                "required": ["item_id", "idempotency_key"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["item_id", "idempotency_key"],
+            ),
         }
     }
 

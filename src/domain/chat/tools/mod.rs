@@ -182,9 +182,18 @@ fn read_arguments<T: DeserializeOwned>(arguments: &str) -> Result<T, ToolError> 
 #[serde(deny_unknown_fields)]
 struct NoArguments {}
 
+/// Returns the schema of a tool's arguments: these properties, of which some are required, and no others.
+fn parameters(properties: Value, required: &[&str]) -> Value {
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
 /// Schema of the arguments of a tool that needs none.
 fn no_parameters() -> Value {
-    json!({ "type": "object", "properties": {}, "additionalProperties": false })
+    parameters(json!({}), &[])
 }
 
 /// Refuses a query that is too long.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, check_query, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -70,16 +70,15 @@ impl Tool for GetTrendingMoods {
             name: "get_trending_moods",
             description: "Lists up to 10 fashion moods, the most in fashion first, with their colours, fabrics and key pieces. \
                           Use it when trends matter.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "primary_mood": {
                         "type": "string",
                         "description": format!("One of {}; empty for all.", vocabulary::MOODS.join(", ")),
                     },
-                },
-                "additionalProperties": false,
-            }),
+                }),
+                &[],
+            ),
         }
     }
 

@@ -13,7 +13,7 @@ use time::{Date, Duration};
 
 use super::history::read_date;
 use super::weather;
-use super::{Parts, Tool, ToolError, Traits, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Basis, Season};
@@ -75,9 +75,8 @@ impl Tool for PlanOutfits {
             description: "Puts outfits together from the user's clothes: one for each of up to 14 days, by weather, season, \
                           occasion, what was worn lately and what they like, with a packing list. No piece comes twice on \
                           following days. Use it for what to wear, for a week, and for packing.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "days": { "type": "integer", "minimum": 1, "maximum": OutfitPlan::MOST_DAYS, "description": "1 without it." },
                     "from": { "type": "string", "description": "First day, YYYY-MM-DD; today without it." },
                     "place": { "type": "string", "description": "Where; the city in the user's profile without it." },
@@ -90,9 +89,9 @@ impl Tool for PlanOutfits {
                     "warmer": { "type": "boolean", "description": "Warmer (true) or lighter (false) than usual in this weather." },
                     "packing": { "type": "boolean", "description": "For a suitcase: trousers, knits and shoes are worn again." },
                     "most_pieces": { "type": "integer", "minimum": 1, "description": "Most pieces of all outfits together." },
-                },
-                "additionalProperties": false,
-            }),
+                }),
+                &[],
+            ),
         }
     }
 
@@ -128,7 +127,7 @@ impl Tool for PlanOutfits {
             }
             _ => Vec::new(),
         };
-        let texts = |list: Option<Vec<String>>| cut_each(&list.unwrap_or_default(), MAX_TEXT, MAX_TEXTS);
+        let texts = |list: Option<Vec<String>>| cut_each(list.unwrap_or_default(), MAX_TEXT, MAX_TEXTS);
         let occasions = texts(arguments.occasions);
         let occasion = |day: usize| occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str);
         let told = (arguments.celsius, arguments.wet.unwrap_or(false));

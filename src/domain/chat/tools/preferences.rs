@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, cut, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, cut, parameters, read_arguments};
 use crate::base::text::sentences;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
@@ -98,18 +98,16 @@ impl Tool for RememberPreference {
             name: "remember_preference",
             description: "Remembers for all future conversations what the user said they like, dislike or want known. Outfits \
                           never have what is disliked. Use it when they say so themselves, not for your own ideas.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "text": {
                         "type": "string", "maxLength": LONGEST_PREFERENCE,
                         "description": "What, in a few words and without the verb, for example: brown shoes.",
                     },
                     "kind": { "type": "string", "enum": ["like", "dislike", "fact"] },
-                },
-                "required": ["text", "kind"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["text", "kind"],
+            ),
         }
     }
 
@@ -143,15 +141,13 @@ impl Tool for ForgetPreference {
             name: "forget_preference",
             description: "Forgets what the user asked to be remembered before, also where earlier conversations are summed up. \
                           Use it when they take it back.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "text": { "type": "string", "description": "Words of the preference, for example: brown shoes." },
                     "everything": { "type": "boolean", "description": "Forgets all that is remembered; only if they ask for it." },
-                },
-                "required": ["text"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["text"],
+            ),
         }
     }
 

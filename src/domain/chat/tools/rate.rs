@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::vote::Signal;
@@ -37,15 +37,13 @@ impl Tool for RateFeedItem {
             name: "rate_feed_item",
             description: "Votes for the user on a thing found outside the wardrobe. What they like shapes their taste profile. \
                           A later vote replaces the earlier one. Use it when they say that they like or dislike it.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "item_id": { "type": "string", "description": "The thing, by the id that search_scraped_items returned." },
                     "signal": { "type": "string", "enum": ["up", "down"] },
-                },
-                "required": ["item_id", "signal"],
-                "additionalProperties": false,
-            }),
+                }),
+                &["item_id", "signal"],
+            ),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{MAX_COMPLAINT, Parts, Tool, ToolError, Traits, read_arguments};
+use super::{MAX_COMPLAINT, Parts, Tool, ToolError, Traits, parameters, read_arguments};
 use crate::base::schema::schema_of;
 use crate::base::text::cut;
 use crate::data::wardrobe::OWN_FIELDS;
@@ -38,23 +38,22 @@ impl Tool for UpdateItem {
     fn spec(&self) -> ToolSpec {
         let mut changes = schema_of::<ItemFields>();
         // Move the referenced schemas to the top level.
-        let parts = changes.as_object_mut().and_then(|schema| schema.remove("$defs")).unwrap_or_default();
+        let definitions = changes.as_object_mut().and_then(|schema| schema.remove("$defs")).unwrap_or_default();
         changes["description"] = json!("The fields to change. Others stay as they are; null clears a field.");
         changes["additionalProperties"] = json!(false);
+        let mut parameters = parameters(
+            json!({
+                "item_id": { "type": "string", "description": "The piece, by the id that search_wardrobe returned." },
+                "changes": changes,
+            }),
+            &["item_id", "changes"],
+        );
+        parameters["$defs"] = definitions;
         ToolSpec {
             name: "update_item",
             description: "Changes what is known of a piece of the wardrobe: its tags, colours, brand, category, price, notes, \
                           size, condition or care, or whether it is a wish. Wears and the picture stay.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
-                    "item_id": { "type": "string", "description": "The piece, by the id that search_wardrobe returned." },
-                    "changes": changes,
-                },
-                "required": ["item_id", "changes"],
-                "additionalProperties": false,
-                "$defs": parts,
-            }),
+            parameters,
         }
     }
 

@@ -20,7 +20,7 @@ use super::spending::{self, Spending};
 use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
-use crate::base::text::{collapse, cut};
+use crate::base::text::{collapse, cut, cut_each};
 use crate::domain::best::{Best, Score};
 use crate::domain::quota::Kind;
 use crate::domain::wear;
@@ -70,7 +70,6 @@ impl From<&WardrobeItem> for CompactItem {
                 tags.push(tag);
             }
         }
-        let colours = item.colours.iter().map(|colour| cut(&colour.name, 30)).filter(|name| !name.is_empty());
         let paid = item.price.as_ref().filter(|price| price.amount.is_finite() && price.amount > 0.0);
         let day = |at: Timestamp| at.get().date().to_string();
         Self {
@@ -83,18 +82,11 @@ impl From<&WardrobeItem> for CompactItem {
             wear_count: item.wear_count,
             wears: None,
             last_worn: wear::last_worn(item).map(day),
-            care: item
-                .care_info
-                .iter()
-                .flatten()
-                .map(|text| cut(text, 60))
-                .filter(|text| !text.is_empty())
-                .take(4)
-                .collect(),
+            care: cut_each(item.care_info.iter().flatten(), 60, 4),
             id: item.id.clone(),
             category: short(&item.category, 40),
             brand: short(&item.brand, 60),
-            colours: colours.take(6).collect(),
+            colours: cut_each(item.colours.iter().map(|colour| &colour.name), 30, 6),
             tags,
             condition: short(&item.condition, 20),
             size: item.size.clone().map(|size| Size {
@@ -169,7 +161,7 @@ fn parameters() -> Value {
         "order".to_owned(),
         json!({ "type": "string", "enum": ["asc", "desc"], "description": "desc without it." }),
     );
-    json!({ "type": "object", "properties": properties, "required": ["query"], "additionalProperties": false })
+    super::parameters(properties.into(), &["query"])
 }
 
 /// Finds owned items that match a query.
@@ -195,12 +187,8 @@ impl SearchWardrobe {
         if let Some(terms) = self.expansions.get(&key) {
             return terms;
         }
-        let request = ChatRequest {
-            purpose: Purpose::ExpandQuery,
-            messages: vec![Message::System(EXPANSION_INSTRUCTIONS.to_owned()), Message::User(key.clone())],
-            tools: [].into(),
-            max_tokens: Some(200),
-        };
+        let query = Message::User(key.clone());
+        let request = ChatRequest::single(Purpose::ExpandQuery, EXPANSION_INSTRUCTIONS, query, 200);
         let expanded =
             match tokio::time::timeout(EXPANSION_PATIENCE, self.parts.base.model.complete(context, request)).await {
                 Ok(Ok(reply)) => read_terms(&reply.text),
@@ -387,10 +375,10 @@ impl Terms {
                 (Some(category), _) => Term::Category(category),
                 (None, Some(condition)) => Term::Condition(condition),
                 (None, None) if words.is_empty() => continue,
-                (None, None) if is_one_term(text).is_some() => {
-                    Term::Known(is_one_term(text).expect("just seen"), words)
-                }
-                (None, None) => Term::Words(words),
+                (None, None) => match one_term(text) {
+                    Some(term) => Term::Known(term, words),
+                    None => Term::Words(words),
+                },
             };
             if !terms.contains(&term) {
                 terms.push(term);
@@ -426,7 +414,7 @@ impl Terms {
 }
 
 /// Returns the thesaurus term if the text consists of exactly one.
-fn is_one_term(text: &str) -> Option<TermId> {
+fn one_term(text: &str) -> Option<TermId> {
     thesaurus::lookup(&vocabulary::words(text).join(" "))
 }
 
@@ -447,8 +435,7 @@ fn read_terms(answer: &str) -> Option<Vec<String>> {
         let mut values = serde_json::Deserializer::from_str(&answer[start..]).into_iter::<Vec<Value>>();
         values.next()?.ok()
     })?;
-    let terms = list.iter().filter_map(Value::as_str).map(|term| cut(term, MAX_TERM)).filter(|term| !term.is_empty());
-    let terms: Vec<String> = terms.take(MAX_TERMS).collect();
+    let terms = cut_each(list.iter().filter_map(Value::as_str), MAX_TERM, MAX_TERMS);
     (!terms.is_empty()).then_some(terms)
 }
 

@@ -11,8 +11,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{Parts, Tally, Tool, ToolError, Traits, check_query, read_arguments};
-use crate::base::text::cut;
+use super::{Parts, Tally, Tool, ToolError, Traits, check_query, parameters, read_arguments};
+use crate::base::text::{cut, cut_each};
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
@@ -101,12 +101,11 @@ struct RankedItem {
 
 impl RankedItem {
     fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
-        let tags = item.aesthetic_tags.iter().flatten().map(|tag| cut(tag, 40)).filter(|tag| !tag.is_empty());
         Self {
             id: item.id.clone(),
             category: item.category.as_deref().map(|category| cut(category, 40)),
             brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
-            aesthetic_tags: tags.take(8).collect(),
+            aesthetic_tags: cut_each(item.aesthetic_tags.iter().flatten(), 40, 8),
             wear_count: item.wear_count,
             last_worn_at: wear::last_worn(item),
             days_since_last_worn: wear::days_since_worn(item, now),
@@ -154,16 +153,15 @@ impl Tool for GetWearPatterns {
             name: "get_wear_patterns",
             description: "Returns how the user wears their clothes: most and least worn pieces, cost per wear, occasions and \
                           weather. Use it for habits, favourites and neglected pieces.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "query": {
                         "type": "string",
                         "description": "What the user wants to know. The result covers the whole wardrobe in any case.",
                     },
-                },
-                "additionalProperties": false,
-            }),
+                }),
+                &[],
+            ),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::warn;
 use url::Url;
 
-use super::{Parts, Tool, ToolError, Traits, read_arguments};
+use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut};
@@ -251,16 +251,15 @@ impl Tool for GetWeather {
             name: "get_weather",
             description: "Tells the present weather and a forecast of up to 7 days for the user's city or another one, as \
                           plain text, or why there is none. Use it only when weather matters for the answer.",
-            parameters: json!({
-                "type": "object",
-                "properties": {
+            parameters: parameters(
+                json!({
                     "city": { "type": "string", "description": "A city; without it the one in the user's profile." },
                     "days": {
                         "type": "integer", "minimum": 1, "maximum": 7, "description": "Days of the forecast; 3 without it.",
                     },
-                },
-                "additionalProperties": false,
-            }),
+                }),
+                &[],
+            ),
         }
     }
 
