@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use serde_json::Map;
 
-use super::update::{Edit, update};
-use super::{Result, pages};
+use super::update::{Edit, update, update_existing};
+use super::{Result, records};
 use crate::model::api_token::{ApiToken, ApiTokenKey, ApiTokenList};
 use crate::model::ids::{ApiTokenId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -35,8 +35,7 @@ impl ApiTokens {
 
     /// Finds the key of a token.
     pub async fn find_key(&self, id: &ApiTokenId) -> Result<Option<ApiTokenKey>> {
-        let stored = self.0.read(&Self::place_of(id)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ApiTokens, &stored)))
+        records::find(&*self.0, &Self::place_of(id)).await
     }
 
     /// Finds the keys of these tokens; those that are gone are left out.
@@ -59,20 +58,16 @@ impl ApiTokens {
 
     /// Edits the key of a token by compare-and-swap, unless it is gone.
     pub async fn edit_key(&self, id: &ApiTokenId, edit: impl Fn(&mut ApiTokenKey)) -> Result<()> {
-        update(&*self.0, &Self::place_of(id), |found: Option<ApiTokenKey>| match found {
-            Some(mut key) => {
-                edit(&mut key);
-                Edit::Save(key, ())
-            }
-            None => Edit::Keep(()),
-        })
-        .await
+        let edit = |mut key: ApiTokenKey| {
+            edit(&mut key);
+            Edit::Save(key, ())
+        };
+        update_existing(&*self.0, &Self::place_of(id), edit).await.map(drop)
     }
 
     /// Lists a user's unexpired tokens in order of creation.
     pub async fn list(&self, user: &UserId, now: Timestamp) -> Result<Vec<ApiToken>> {
-        let stored = self.0.read(&Self::place_of_list(user)).await?;
-        let list: Option<ApiTokenList> = stored.and_then(|stored| pages::parse(Container::ApiTokens, &stored));
+        let list: Option<ApiTokenList> = records::find(&*self.0, &Self::place_of_list(user)).await?;
         let mut tokens = list.map(|list| list.tokens).unwrap_or_default();
         tokens.retain(|token| token.expires_at > now);
         Ok(tokens)

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::audit::AuditEntry;
 use crate::model::ids::UserId;
-use crate::store::{Container, Direction, DocumentStore, Key, Query};
+use crate::store::{Container, DocumentStore, Key, Query};
 
 /// All audit entries. They expire by the container's time to live.
 #[derive(Clone)]
@@ -18,8 +18,7 @@ impl AuditLog {
     /// When the store fails.
     pub async fn save(&self, entry: &AuditEntry) -> Result<()> {
         let key = Key::new(Container::AuditEntries, entry.user_id.as_str(), entry.id.as_str());
-        self.0.upsert(&key, &serde_json::to_value(entry)?).await?;
-        Ok(())
+        records::save(&*self.0, &key, entry).await
     }
 
     /// Lists a page of entries, of one administrator or of all, newest first, with the token of the next page.
@@ -32,11 +31,7 @@ impl AuditLog {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<AuditEntry>, Option<String>)> {
-        let query = match user {
-            Some(user) => Query::partition(Container::AuditEntries, user.as_str()),
-            None => Query::all(Container::AuditEntries),
-        };
-        let query = query.order_by("at", Direction::Descending).order_by("id", Direction::Ascending);
+        let query = Query::one_or_all(Container::AuditEntries, user.map(UserId::as_str)).descending_by("at");
         pages::page_and_next(&*self.0, &query.limit(limit).after(after)).await
     }
 }

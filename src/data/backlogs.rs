@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Result, pages, update};
+use super::{Result, records, update};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::{Container, DocumentStore, ETag, Key};
@@ -41,7 +41,7 @@ impl Backlogs {
     pub async fn find(&self, user: &UserId) -> Result<(Backlog, Option<ETag>)> {
         let key = Self::key(user);
         let stored = self.0.read(&key).await?;
-        let known = stored.as_ref().and_then(|stored| pages::parse(Container::Jobs, stored));
+        let known = stored.as_ref().and_then(|stored| records::parse(Container::Jobs, stored));
         let empty =
             || Backlog { id: key.id.clone(), user_id: user.clone(), waiting: BTreeMap::new(), ttl: LIFE_SECONDS };
         Ok((known.unwrap_or_else(empty), stored.map(|stored| stored.etag)))

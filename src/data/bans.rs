@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ban::Ban;
 use crate::model::ids::UserId;
 use crate::store::{Container, DocumentStore, Key, Query};
@@ -23,13 +23,12 @@ impl Bans {
 
     /// Finds the user's ban.
     pub async fn find(&self, user: &UserId) -> Result<Option<Ban>> {
-        pages::find(&*self.0, &Self::key(user)).await
+        records::find(&*self.0, &Self::key(user)).await
     }
 
     /// Bans a user, or replaces the reason.
     pub async fn set(&self, ban: &Ban) -> Result<()> {
-        self.0.upsert(&Self::key(&ban.id), &serde_json::to_value(ban)?).await?;
-        Ok(())
+        records::save(&*self.0, &Self::key(&ban.id), ban).await
     }
 
     /// Lifts a ban; returns whether there was one.

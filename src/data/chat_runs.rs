@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::lease::leased;
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::base::hash::sha256_hex;
 use crate::model::chat_run::{ChatHead, ChatRun, LogPiece, RunStatus, RunSummary};
 use crate::model::ids::{ChatId, RunId, UserId};
@@ -63,23 +63,18 @@ impl ChatRuns {
         if !Self::is_valid_id(run) {
             return Ok(None);
         }
-        let stored = self.0.read(&Self::key(user, run)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
+        records::find(&*self.0, &Self::key(user, run)).await
     }
 
     /// Finds the newest run of a user's chat, and the version of its record.
     pub async fn find_head(&self, user: &UserId, chat: &ChatId) -> Result<Option<(ChatHead, ETag)>> {
-        let stored = self.0.read(&Self::head_key(user, chat)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::ChatRuns, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::head_key(user, chat)).await
     }
 
     /// Saves a new run.
     pub async fn create(&self, run: &ChatRun) -> Result<()> {
-        match self.0.create(&Self::key(&run.user_id, &run.id), &serde_json::to_value(run)?).await {
-            // Ids are random, so an earlier attempt of the same write succeeded.
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        // Ids are random, so an earlier attempt of the same write succeeded.
+        records::create(&*self.0, &Self::key(&run.user_id, &run.id), run).await.map(drop)
     }
 
     /// Saves a new run as the newest of its chat; `false` if the chat has changed since `before` was read.
@@ -124,8 +119,7 @@ impl ChatRuns {
 
     /// Finds the piece of a run's log that begins with this event.
     pub async fn find_piece(&self, user: &UserId, run: &RunId, first_seq: u64) -> Result<Option<LogPiece>> {
-        let stored = self.0.read(&Self::piece_key(user, run, first_seq)).await?;
-        Ok(stored.and_then(|stored| pages::parse(Container::ChatRuns, &stored)))
+        records::find(&*self.0, &Self::piece_key(user, run, first_seq)).await
     }
 
     /// Lists pieces of a run's log with events after this one, in order; there may be more.
@@ -142,9 +136,8 @@ impl ChatRuns {
     pub async fn last_piece(&self, user: &UserId, run: &RunId) -> Result<Option<LogPiece>> {
         let query = Query::partition(Container::ChatRuns, user.as_str())
             .matching(Filter::equal("runId", run.as_str()))
-            .order_by("firstSeq", Direction::Descending)
-            .limit(1);
-        Ok(pages::page(&*self.0, &query).await?.pop())
+            .order_by("firstSeq", Direction::Descending);
+        pages::first(&*self.0, query).await
     }
 
     /// Lists a page of a user's runs, optionally of one chat and status, newest first, with the token of the next page.
@@ -156,18 +149,12 @@ impl ChatRuns {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<RunSummary>, Option<String>)> {
-        let mut query = Query::partition(Container::ChatRuns, user.as_str());
-        if let Some(chat) = chat {
-            query = query.matching(Filter::equal("chatId", chat.as_str()));
-        }
-        if let Some(status) = status {
-            query = query.matching(Filter::equal("status", status.name()));
-        }
-        let query = query
+        let query = Query::partition(Container::ChatRuns, user.as_str())
+            .matching_all(chat.map(|chat| Filter::equal("chatId", chat.as_str())))
+            .matching_all(status.map(|status| Filter::equal("status", status.name())))
             // Only runs have this field.
-            .matching(Filter::Compare("createdAt", Comparison::GreaterOrEqual, "".into()))
-            .order_by("createdAt", Direction::Descending)
-            .order_by("id", Direction::Ascending)
+            .matching(Filter::at_least("createdAt", ""))
+            .descending_by("createdAt")
             .select(SUMMARY)
             .limit(limit)
             .after(after);
@@ -176,23 +163,19 @@ impl ChatRuns {
 
     /// Lists at most `limit` runs whose process died or handed them back, oldest lease first.
     pub async fn abandoned(&self, now: Timestamp, limit: usize) -> Result<Vec<ChatRun>> {
-        let query = Query::all(Container::ChatRuns)
-            .matching(Filter::equal("status", RunStatus::Running.name()))
-            .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
-            .order_by("leaseExpiresAt", Direction::Ascending)
-            .limit(limit);
-        pages::page(&*self.0, &query).await
+        let is_running = Filter::equal("status", RunStatus::Running.name());
+        let query = pages::due(Container::ChatRuns, "leaseExpiresAt", now).matching(is_running);
+        pages::page(&*self.0, &query.limit(limit)).await
     }
 
     /// Records a stop request in an active run. Returns the resulting run; `None` if it does not exist.
     pub async fn request_stop(&self, user: &UserId, run: &RunId, now: Timestamp) -> Result<Option<ChatRun>> {
-        update::update(&*self.0, &Self::key(user, run), |found: Option<ChatRun>| match found {
-            Some(run) if run.status.is_final() || run.stop_requested.is_some() => Edit::Keep(Some(run)),
-            Some(mut run) => {
-                run.stop_requested = Some(now);
-                Edit::Save(run.clone(), Some(run))
+        update::update_existing(&*self.0, &Self::key(user, run), |mut run: ChatRun| {
+            if run.status.is_final() || run.stop_requested.is_some() {
+                return Edit::Keep(run);
             }
-            None => Edit::Keep(None),
+            run.stop_requested = Some(now);
+            Edit::Save(run.clone(), run)
         })
         .await
     }

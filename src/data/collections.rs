@@ -9,10 +9,10 @@ use std::sync::Arc;
 use futures::Stream;
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::collection::{Collection, Membership};
 use crate::model::ids::{CollectionId, ItemId, UserId};
-use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
+use crate::store::{Container, DocumentStore, ETag, Filter, Key, Query};
 
 /// Most listed collections of one owner, and most joined ones of one user.
 const MOST_LISTED: usize = 1000;
@@ -31,31 +31,25 @@ impl Collections {
     /// Saves a new collection.
     pub async fn create(&self, collection: &Collection) -> Result<()> {
         let key = Self::key(&collection.owner_id, &collection.id);
-        match self.0.create(&key, &serde_json::to_value(collection)?).await {
-            // Ids are random, so an earlier attempt of the same request succeeded.
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        // Ids are random, so an earlier attempt of the same request succeeded.
+        records::create(&*self.0, &key, collection).await.map(drop)
     }
 
     /// Finds a collection of this owner, and its version.
     pub async fn find(&self, owner: &UserId, id: &CollectionId) -> Result<Option<(Collection, ETag)>> {
-        let stored = self.0.read(&Self::key(owner, id)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::key(owner, id)).await
     }
 
     /// Finds a collection whose owner is unknown, and its version. Queries all partitions.
     pub async fn find_anywhere(&self, id: &CollectionId) -> Result<Option<(Collection, ETag)>> {
         let query = Query::all(Container::Collections).matching(Filter::equal("id", id.as_str())).limit(1);
         let stored = self.0.query(&query).await?.documents.pop();
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::Collections, &stored)?, stored.etag))))
+        Ok(stored.and_then(|stored| records::parse_version(Container::Collections, stored)))
     }
 
     /// Lists the owner's collections, newest first.
     pub async fn list(&self, owner: &UserId) -> Result<Vec<Collection>> {
-        let query = Query::partition(Container::Collections, owner.as_str())
-            .order_by("createdAt", Direction::Descending)
-            .order_by("id", Direction::Ascending);
+        let query = Query::partition(Container::Collections, owner.as_str()).descending_by("createdAt");
         pages::take(pages::walk(&*self.0, query), MOST_LISTED).await
     }
 
@@ -107,7 +101,7 @@ impl Collections {
         let key = Self::key(owner, id);
         let Some(stored) = self.0.read(&key).await? else { return Ok(None) };
         self.0.delete(&key, None).await?;
-        Ok(pages::parse(Container::Collections, &stored))
+        Ok(records::parse(Container::Collections, &stored))
     }
 
     fn member_key(user: &UserId, id: &CollectionId) -> Key {
@@ -116,8 +110,7 @@ impl Collections {
 
     /// Finds the entry of a user and a collection in the index, with its version.
     pub async fn find_membership(&self, user: &UserId, id: &CollectionId) -> Result<Option<(Membership, ETag)>> {
-        let stored = self.0.read(&Self::member_key(user, id)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::CollectionMembers, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::member_key(user, id)).await
     }
 
     /// Lists a user's entries in the index, each with its version.
@@ -126,11 +119,8 @@ impl Collections {
         let mut found = Vec::new();
         while found.len() < MOST_LISTED {
             let page = self.0.query(&query).await?;
-            found.extend(
-                page.documents.iter().filter_map(|stored| {
-                    Some((pages::parse(Container::CollectionMembers, stored)?, stored.etag.clone()))
-                }),
-            );
+            let parse = |stored| records::parse_version(Container::CollectionMembers, stored);
+            found.extend(page.documents.into_iter().filter_map(parse));
             let Some(next) = page.next else { break };
             query = query.after(Some(next));
         }
@@ -147,7 +137,7 @@ impl Collections {
     /// Inserts an entry into the index unless it exists; returns whether it is new.
     pub async fn add_membership(&self, membership: &Membership) -> Result<bool> {
         let key = Self::member_key(&membership.user_id, &membership.id);
-        update::won(self.0.create(&key, &serde_json::to_value(membership)?).await)
+        records::create(&*self.0, &key, membership).await
     }
 
     /// Deletes an entry of the index; if a version is given, only if the entry still has it.

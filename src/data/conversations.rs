@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, records};
 use crate::model::conversation::{Conversation, Preference};
 use crate::model::ids::{RunId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -20,7 +20,7 @@ impl Conversations {
 
     /// Finds the user's memory.
     pub async fn find(&self, user: &UserId) -> Result<Option<Conversation>> {
-        pages::find(&*self.0, &Self::key(user)).await
+        records::find(&*self.0, &Self::key(user)).await
     }
 
     /// Saves the memory as edited by the user: the summary, and the preferences if given.
@@ -112,17 +112,15 @@ impl Conversations {
     /// Adds to the number of messages since the summary. Does nothing without a summary or a count, or when the run was
     /// counted before.
     pub async fn count_messages(&self, user: &UserId, run: Option<&RunId>, messages: u64) -> Result<()> {
-        update::update(&*self.0, &Self::key(user), |found: Option<Conversation>| match found {
-            Some(mut conversation) if conversation.messages_since.is_some() => {
-                if !conversation.note_counted(run) {
-                    return Edit::Keep(());
-                }
-                conversation.messages_since = conversation.messages_since.map(|since| since.saturating_add(messages));
-                Edit::Save(conversation, ())
+        let count = |mut conversation: Conversation| {
+            let Some(since) = conversation.messages_since else { return Edit::Keep(()) };
+            if !conversation.note_counted(run) {
+                return Edit::Keep(());
             }
-            Some(_) | None => Edit::Keep(()),
-        })
-        .await
+            conversation.messages_since = Some(since.saturating_add(messages));
+            Edit::Save(conversation, ())
+        };
+        update::update_existing(&*self.0, &Self::key(user), count).await.map(drop)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
 /// All dead letters.
 #[derive(Clone)]
@@ -16,8 +16,7 @@ impl DeadLetters {
     /// Saves a dead letter, unless it exists.
     pub async fn add(&self, letter: &DeadLetter) -> Result<()> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
-        update::won(self.0.create(&key, &serde_json::to_value(letter)?).await)?;
-        Ok(())
+        records::create(&*self.0, &key, letter).await.map(drop)
     }
 
     /// Lists a page of dead letters of one status or of all, newest first, with the token of the next page.
@@ -27,13 +26,9 @@ impl DeadLetters {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<DeadLetter>, Option<String>)> {
-        let mut query = Query::all(Container::TasteAnalysisJobDeadLetters);
-        if let Some(status) = status {
-            query = query.matching(Filter::equal("status", status.name()));
-        }
-        let query = query
-            .order_by("createdAt", Direction::Descending)
-            .order_by("id", Direction::Ascending)
+        let query = Query::all(Container::TasteAnalysisJobDeadLetters)
+            .matching_all(status.map(|status| Filter::equal("status", status.name())))
+            .descending_by("createdAt")
             .limit(limit)
             .after(after);
         pages::page_and_next(&*self.0, &query).await
@@ -42,7 +37,7 @@ impl DeadLetters {
     /// Finds a dead letter.
     pub async fn find(&self, id: &DeadLetterId) -> Result<Option<DeadLetter>> {
         let Some(key) = self.locate(id).await? else { return Ok(None) };
-        pages::find(&*self.0, &key).await
+        records::find(&*self.0, &key).await
     }
 
     /// Edits a dead letter by compare-and-swap; `None` if it is gone.
@@ -72,8 +67,8 @@ impl DeadLetters {
                 return Ok(Some(key));
             }
         }
-        let query = Query::all(container).matching(Filter::equal("id", id.as_str())).limit(1);
-        let letters: Vec<DeadLetter> = pages::page(&*self.0, &query).await?;
-        Ok(letters.first().map(|letter| Key::new(container, letter.job_id.as_str(), letter.id.as_str())))
+        let query = Query::all(container).matching(Filter::equal("id", id.as_str()));
+        let letter: Option<DeadLetter> = pages::first(&*self.0, query).await?;
+        Ok(letter.map(|letter| Key::new(container, letter.job_id.as_str(), letter.id.as_str())))
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::digest::DigestFeedback;
 use crate::model::ids::{DigestId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Most feedback per digest that is read; a digest has five ideas.
@@ -34,8 +33,7 @@ impl Feedback {
     /// Saves feedback, replacing earlier feedback on the idea.
     pub async fn save(&self, feedback: &DigestFeedback) -> Result<()> {
         let key = Self::key(&feedback.user_id, &feedback.id);
-        self.0.upsert(&key, &serde_json::to_value(feedback)?).await?;
-        Ok(())
+        records::save(&*self.0, &key, feedback).await
     }
 
     /// Lists the feedback on a digest since it was created, in the order of its ideas. A digest that was recreated has
@@ -46,15 +44,12 @@ impl Feedback {
         digest: &DigestId,
         made_at: Option<Timestamp>,
     ) -> Result<Vec<DigestFeedback>> {
-        let mut query = Query::partition(Container::DigestFeedback, user.as_str())
+        let query = Query::partition(Container::DigestFeedback, user.as_str())
             .matching(Filter::equal("digestId", digest.as_str()))
+            .matching_all(made_at.map(|made_at| Filter::at_least("createdAt", made_at.to_string())))
             .order_by("digestId", Direction::Ascending)
             .order_by("createdAt", Direction::Descending)
             .limit(MOST_OF_DIGEST);
-        if let Some(made_at) = made_at {
-            let since = made_at.to_string().into();
-            query = query.matching(Filter::Compare("createdAt", Comparison::GreaterOrEqual, since));
-        }
         let mut feedback: Vec<DigestFeedback> = pages::page(&*self.0, &query).await?;
         feedback.sort_by_key(|feedback| feedback.suggestion_index);
         Ok(feedback)

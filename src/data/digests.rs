@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::lease::leased;
 use super::timers::PARTITION;
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::digest::{Digest, FanOut, Week, WeeklyRun};
 use crate::model::ids::{DigestId, UserId};
-use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query, Stored};
 
 /// Longest lease of a user's week that the settings allow.
@@ -48,24 +47,21 @@ impl Digests {
 
     /// Finds a digest.
     pub async fn find(&self, user: &UserId, digest: &DigestId) -> Result<Option<Digest>> {
-        pages::find(&*self.0, &Self::key(user, digest)).await
+        records::find(&*self.0, &Self::key(user, digest)).await
     }
 
     /// Finds the user's latest digest.
     pub async fn latest(&self, user: &UserId) -> Result<Option<Digest>> {
         let query = Query::partition(Container::Digests, user.as_str())
             // Only digests have this field.
-            .matching(Filter::Compare("generatedAt", Comparison::GreaterOrEqual, "".into()))
-            .order_by("generatedAt", Direction::Descending)
-            .limit(1);
-        let digests: Vec<Digest> = pages::page(&*self.0, &query).await?;
-        Ok(digests.into_iter().next())
+            .matching(Filter::at_least("generatedAt", ""))
+            .order_by("generatedAt", Direction::Descending);
+        pages::first(&*self.0, query).await
     }
 
     /// Saves a digest, replacing one for the same wardrobe.
     pub async fn save(&self, digest: &Digest) -> Result<()> {
-        self.0.upsert(&Self::key(&digest.user_id, &digest.id), &serde_json::to_value(digest)?).await?;
-        Ok(())
+        records::save(&*self.0, &Self::key(&digest.user_id, &digest.id), digest).await
     }
 
     /// Finds the weekly run of a user.
@@ -73,14 +69,14 @@ impl Digests {
         let (key, former) = (Self::run_key(user), Self::former_run_key(user));
         let (stored, former) = futures::future::try_join(self.0.read(&key), self.0.read(&former)).await?;
         match former {
-            None => Ok(stored.and_then(|stored| pages::parse(Container::Jobs, &stored))),
+            None => Ok(stored.and_then(|stored| records::parse(Container::Jobs, &stored))),
             Some(former) => self.move_weekly_run(user, &former).await,
         }
     }
 
     /// Moves a weekly run from its former key, unless a newer one exists.
     async fn move_weekly_run(&self, user: &UserId, former: &Stored) -> Result<Option<WeeklyRun>> {
-        let run: Option<WeeklyRun> = pages::parse(Container::Digests, former);
+        let run: Option<WeeklyRun> = records::parse(Container::Digests, former);
         let moved = self.edit_weekly_run(user, |found| match (found, &run) {
             (Some(found), Some(run)) if found.week < run.week => Edit::Save(run.clone(), Some(run.clone())),
             (None, Some(run)) => Edit::Save(run.clone(), Some(run.clone())),
@@ -135,8 +131,7 @@ impl Digests {
     /// # Errors
     /// When the store fails or the document is invalid.
     pub async fn fan_out(&self, week: Week) -> Result<Option<FanOut>> {
-        let stored = self.0.read(&Self::fan_out_key(week)).await?;
-        Ok(stored.map(|stored| stored.parse()).transpose()?)
+        records::find_valid(&*self.0, &Self::fan_out_key(week)).await
     }
 
     /// Edits the fan-out of a week by compare-and-swap.

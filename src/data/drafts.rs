@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use super::lease::Leased;
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::draft::{DraftItem, DraftStatus, LONGEST_LEASE};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
+use crate::store::{Container, DocumentStore, ETag, Filter, Key, Query};
 
 /// The drafts of all users.
 #[derive(Clone)]
@@ -43,7 +42,7 @@ impl Drafts {
     /// Creates a draft.
     ///
     /// # Errors
-    /// [`store::Error::Conflict`] if an item with this id exists.
+    /// [`crate::store::Error::Conflict`] if an item with this id exists.
     pub async fn create(&self, draft: &DraftItem) -> Result<()> {
         let key = Self::key(&draft.user_id, &draft.id);
         self.0.create(&key, &serde_json::to_value(draft)?).await?;
@@ -52,13 +51,12 @@ impl Drafts {
 
     /// Finds an item, whether it is a draft or not.
     pub async fn find(&self, user: &UserId, item: &ItemId) -> Result<Option<DraftItem>> {
-        pages::find(&*self.0, &Self::key(user, item)).await
+        records::find(&*self.0, &Self::key(user, item)).await
     }
 
     /// Finds an item, whether it is a draft or not, and its version.
     pub async fn find_version(&self, user: &UserId, item: &ItemId) -> Result<Option<(DraftItem, ETag)>> {
-        let stored = self.0.read(&Self::key(user, item)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::Wardrobe, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::key(user, item)).await
     }
 
     /// Edits an item by compare-and-swap, starting from a copy and version that the caller has read; `None` if it is
@@ -120,11 +118,7 @@ impl Drafts {
         if found.draft_status != Some(status) || found.draft_updated_at.is_none_or(|at| at > until) {
             return Ok(false);
         }
-        match self.0.delete(&key, Some(&stored.etag)).await {
-            Ok(deleted) => Ok(deleted),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.delete(&key, Some(&stored.etag)).await)
     }
 }
 
@@ -136,13 +130,10 @@ fn query_of(user: &UserId) -> Query {
 /// Builds the query of [`Drafts::page`].
 pub fn newest_query(user: &UserId) -> Query {
     // The index of this order has only the documents with this field.
-    query_of(user).order_by("draftCreatedAt", Direction::Descending).order_by("id", Direction::Ascending)
+    query_of(user).descending_by("draftCreatedAt")
 }
 
 /// Builds the query of [`Drafts::unchanged_since`].
 pub fn unchanged_query(status: DraftStatus, until: Timestamp) -> Query {
-    Query::all(Container::Wardrobe)
-        .matching(Filter::equal("draftStatus", status.name()))
-        .matching(Filter::Compare("draftUpdatedAt", Comparison::LessOrEqual, until.to_string().into()))
-        .order_by("draftUpdatedAt", Direction::Ascending)
+    pages::due(Container::Wardrobe, "draftUpdatedAt", until).matching(Filter::equal("draftStatus", status.name()))
 }

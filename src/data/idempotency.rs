@@ -148,7 +148,7 @@ impl Idempotency {
             created_at: Option<Timestamp>,
         }
         let query = Query::partition(Container::Conversations, user.as_str())
-            .matching(Filter::Compare("id", Comparison::GreaterOrEqual, PREFIX.into()))
+            .matching(Filter::at_least("id", PREFIX))
             .matching(Filter::Compare("id", Comparison::Less, BEHIND_PREFIX.into()))
             .select(&["id", "createdAt"]);
         let mut records: Vec<Listed> = pages::walk(&*self.store, query).try_collect().await?;

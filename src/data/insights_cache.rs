@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use serde::Deserialize;
 
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::UserId;
 use crate::model::insights::CachedInsights;
 use crate::model::timestamp::Timestamp;
@@ -34,7 +34,7 @@ impl Kept {
 impl InsightsCache {
     /// Finds a cached entry.
     pub async fn find(&self, user: &UserId, id: &str) -> Result<Option<CachedInsights>> {
-        pages::find(&*self.0, &Key::new(Container::VaultInsightsCache, user.as_str(), id)).await
+        records::find(&*self.0, &Key::new(Container::VaultInsightsCache, user.as_str(), id)).await
     }
 
     /// Saves an entry, replacing one with the same id, and deletes the oldest beyond `MOST_QUESTIONS`.

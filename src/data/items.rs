@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::try_join;
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::imaging::perceptual_hash::PerceptualHash;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
@@ -63,7 +63,7 @@ impl FeedOrder {
             Self::Score => Value::from(i64::MIN),
             Self::Recent => Value::from(""),
         };
-        Filter::Compare(self.field(), Comparison::GreaterOrEqual, least)
+        Filter::at_least(self.field(), least)
     }
 }
 
@@ -143,7 +143,7 @@ impl Items {
     ) -> impl Stream<Item = Result<Vec<T>>> + Send + '_ {
         let all = Query::partition(Container::ScrapedItems, GLOBAL).matching(has_image()).select(&["id", "embedding"]);
         let newest = all.clone().matching(FeedOrder::Recent.has_key());
-        let newest = newest.order_by("scrapedAt", Direction::Descending).order_by("id", Direction::Ascending);
+        let newest = newest.descending_by("scrapedAt");
         let undated = all.matching(Filter::is_absent("scrapedAt"));
         let pages = |query: Query| pages::converted_pages(&*self.0, query.limit(pages::PAGE_OF_LONG), convert.clone());
         pages(newest).chain(pages(undated))
@@ -171,11 +171,7 @@ impl Items {
 
     /// Streams the ids of global items: all, or those scraped since a time.
     pub fn ids(&self, since: Option<Timestamp>) -> impl Stream<Item = Result<String>> + Send + '_ {
-        let mut query = Query::partition(Container::ScrapedItems, GLOBAL).select(&["id"]);
-        if let Some(since) = since {
-            query = query.matching(found_since(since)).order_by("scrapedAt", Direction::Descending);
-        }
-        pages::walk(&*self.0, query).map_ok(|Named { id }| id)
+        pages::walk(&*self.0, found_since(GLOBAL, since).select(&["id"])).map_ok(|Named { id }| id)
     }
 
     /// Finds items of a partition by page URL; several items may share one.
@@ -192,7 +188,7 @@ impl Items {
     /// Creates an item; returns whether it is new.
     pub async fn add(&self, item: &NewItem) -> Result<bool> {
         let key = Key::new(Container::ScrapedItems, &item.user_id, item.id.as_str());
-        update::won(self.0.create(&key, &serde_json::to_value(item)?).await)
+        records::create(&*self.0, &key, item).await
     }
 
     /// Finds at most `limit` items of a partition whose embedding is missing.
@@ -237,11 +233,7 @@ impl Items {
         partition: &str,
         since: Option<Timestamp>,
     ) -> impl Stream<Item = Result<PerceptualHash>> + Send + '_ {
-        let mut query = Query::partition(Container::ScrapedItems, partition).select(&["id", "pHash"]);
-        if let Some(since) = since {
-            query = query.matching(found_since(since)).order_by("scrapedAt", Direction::Descending);
-        }
-        pages::walk(&*self.0, query)
+        pages::walk(&*self.0, found_since(partition, since).select(&["id", "pHash"]))
             .try_filter_map(|item: Hashed| async move { Ok(item.p_hash.and_then(|hash| hash.parse().ok())) })
     }
 
@@ -250,8 +242,7 @@ impl Items {
         let query = Query::partition(Container::ScrapedItems, GLOBAL)
             .matching(has_image())
             .select(FeedItem::FIELDS)
-            .order_by("scoreSignal", Direction::Descending)
-            .order_by("id", Direction::Ascending)
+            .descending_by("scoreSignal")
             .limit(limit);
         pages::page(&*self.0, &query).await
     }
@@ -272,7 +263,7 @@ impl Items {
         found.truncate(query.limit);
         let last = found.last().filter(|_| has_more);
         let next = last.map(|stored| position(stored, query.order)).transpose()?;
-        let items = found.iter().filter_map(|stored| pages::parse(Container::ScrapedItems, stored)).collect();
+        let items = found.iter().filter_map(|stored| records::parse(Container::ScrapedItems, stored)).collect();
         Ok(FeedPage { items, next })
     }
 
@@ -335,8 +326,11 @@ struct Hashed {
     p_hash: Option<String>,
 }
 
-fn found_since(since: Timestamp) -> Filter {
-    Filter::Compare("scrapedAt", Comparison::GreaterOrEqual, since.to_string().into())
+/// Returns the query for the items of a partition: all, or those scraped since a time, newest first.
+fn found_since(partition: &str, since: Option<Timestamp>) -> Query {
+    let query = Query::partition(Container::ScrapedItems, partition);
+    let Some(since) = since else { return query };
+    query.matching(Filter::at_least("scrapedAt", since.to_string())).order_by("scrapedAt", Direction::Descending)
 }
 
 fn has_image() -> Filter {
@@ -360,7 +354,7 @@ pub fn feed_stretches(query: &FeedQuery) -> Vec<Query> {
         let dated = &["sourceCreatedAt", "scrapedAt"];
         all = all.matching(Filter::CompareFirst(dated, Comparison::GreaterOrEqual, since.to_string().into()));
     }
-    let all = all.order_by(field, Direction::Descending).order_by("id", Direction::Ascending);
+    let all = all.descending_by(field);
     let beyond = |id: &str| Filter::Compare("id", Comparison::Greater, id.into());
     let lacking = || all.clone().matching(Filter::is_absent(field));
     match &query.after {

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use super::lease::Leased;
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::base::hash::sha256_hex;
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobKey, JobStatus, LONGEST_LEASE};
 use crate::model::lease::Lease;
 use crate::model::timestamp::Timestamp;
-use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query, Write};
+use crate::store::{Container, DocumentStore, ETag, Filter, Key, Query, Write};
 
 /// Length of a job id: a UUID without hyphens.
 const ID_LENGTH: usize = 32;
@@ -93,8 +92,7 @@ impl Jobs {
 
     /// Finds a key of the user that has not expired, and its version.
     pub async fn find_key(&self, user: &UserId, key: &str) -> Result<Option<(JobKey, ETag)>> {
-        let stored = self.0.read(&Self::key_of_key(user, key)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::Jobs, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::key_of_key(user, key)).await
     }
 
     /// Deletes a user's key, unless it has changed.
@@ -109,7 +107,7 @@ impl Jobs {
         if !Self::is_valid_id(job) {
             return Ok(None);
         }
-        pages::find(&*self.0, &Self::key(user, job)).await
+        records::find(&*self.0, &Self::key(user, job)).await
     }
 
     /// Finds a job of any user.
@@ -117,8 +115,7 @@ impl Jobs {
         if !Self::is_valid_id(job) {
             return Ok(None);
         }
-        let query = Query::all(Container::Jobs).matching(Filter::equal("jobId", job.as_str())).limit(1);
-        Ok(pages::page(&*self.0, &query).await?.pop())
+        pages::first(&*self.0, Query::all(Container::Jobs).matching(Filter::equal("jobId", job.as_str()))).await
     }
 
     /// Edits a job by compare-and-swap; `None` if it does not exist.
@@ -140,20 +137,12 @@ impl Jobs {
         after: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Job>, Option<String>)> {
-        let query = match user {
-            Some(user) => Query::partition(Container::Jobs, user.as_str()),
-            None => Query::all(Container::Jobs),
-        };
-        let query = match status {
-            Some(status) => query.matching(Filter::equal("status", status.name())),
-            None => query,
-        };
-        let query = query
+        let query = Query::one_or_all(Container::Jobs, user.map(UserId::as_str))
+            .matching_all(status.map(|status| Filter::equal("status", status.name())))
             // Only jobs have this field.
-            .matching(Filter::Compare("createdTime", Comparison::GreaterOrEqual, "".into()))
+            .matching(Filter::at_least("createdTime", ""))
             .matching(Filter::is_absent("purgedAt"))
-            .order_by("createdTime", Direction::Descending)
-            .order_by("id", Direction::Ascending)
+            .descending_by("createdTime")
             .select(SUMMARY)
             .limit(limit)
             .after(after);
@@ -162,21 +151,13 @@ impl Jobs {
 
     /// Finds at most `limit` jobs of this status whose lease has expired, oldest lease first.
     pub async fn stale(&self, status: JobStatus, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
-        let query = Query::all(Container::Jobs)
-            .matching(Filter::equal("status", status.name()))
-            .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
-            .order_by("leaseExpiresAt", Direction::Ascending)
-            .limit(limit);
-        pages::page(&*self.0, &query).await
+        let query = pages::due(Container::Jobs, "leaseExpiresAt", now).matching(Filter::equal("status", status.name()));
+        pages::page(&*self.0, &query.limit(limit)).await
     }
 
     /// Finds at most `limit` jobs that are due for deletion.
     pub async fn due_for_purge(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>> {
-        let query = Query::all(Container::Jobs)
-            .matching(Filter::Compare("purgeAt", Comparison::LessOrEqual, now.to_string().into()))
-            .order_by("purgeAt", Direction::Ascending)
-            .limit(limit);
-        pages::page(&*self.0, &query).await
+        pages::page(&*self.0, &pages::due(Container::Jobs, "purgeAt", now).limit(limit)).await
     }
 
     /// Deletes a job's document.

@@ -24,6 +24,7 @@ pub mod moods;
 pub mod pages;
 pub mod profiles;
 pub mod quizzes;
+mod records;
 pub mod sessions;
 pub mod sources;
 pub mod styling;

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::lease::leased;
 use super::timers::PARTITION;
-use super::update::{Edit, update, won};
-use super::{Result, pages};
+use super::update::{Edit, update};
+use super::{Result, pages, records};
 use crate::model::lenient;
 use crate::model::mood::{Mood, MoodRecord, PublishedMood};
 use crate::model::mood_intake::{MoodChunk, MoodIntake};
@@ -90,7 +90,7 @@ impl Moods {
             if key.is_valid()
                 && let Some(stored) = self.0.read(&key).await?
             {
-                return Ok(pages::parse(Container::Moods, &stored));
+                return Ok(records::parse(Container::Moods, &stored));
             }
         }
         Ok(None)
@@ -119,8 +119,7 @@ impl Moods {
     /// # Errors
     /// When the store fails or the document is invalid.
     pub async fn intake(&self) -> Result<Option<MoodIntake>> {
-        let stored = self.0.read(&system_key(INTAKE)).await?;
-        Ok(stored.map(|stored| stored.parse()).transpose()?)
+        records::find_valid(&*self.0, &system_key(INTAKE)).await
     }
 
     /// Edits the state of the feeds by compare-and-swap.
@@ -136,8 +135,7 @@ impl Moods {
     /// # Errors
     /// When the store fails.
     pub async fn create_chunk(&self, chunk: &MoodChunk) -> Result<()> {
-        won(self.0.create(&system_key(&chunk.id), &serde_json::to_value(chunk)?).await)?;
-        Ok(())
+        records::create(&*self.0, &system_key(&chunk.id), chunk).await.map(drop)
     }
 
     /// Returns the key of a chunk.
@@ -155,9 +153,5 @@ fn system_key(id: &str) -> Key {
 }
 
 fn by_trend(primary_mood: Option<&str>, limit: usize) -> Query {
-    let query = match primary_mood {
-        Some(category) => Query::partition(Container::Moods, category),
-        None => Query::all(Container::Moods),
-    };
-    query.order_by("trendScore", Direction::Descending).limit(limit)
+    Query::one_or_all(Container::Moods, primary_mood).order_by("trendScore", Direction::Descending).limit(limit)
 }

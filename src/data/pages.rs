@@ -1,16 +1,14 @@
-//! Typed pages of documents.
-//!
-//! A document that does not match its type is skipped and logged by id, so that it does not affect others.
+//! Typed pages of documents. Like single documents, those that do not match their type are skipped.
 
 use std::pin::pin;
 
 use futures::stream::{self, Stream, StreamExt, TryStreamExt};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tracing::warn;
 
+use super::records::parse;
 use super::{Error, Result};
-use crate::store::{self, Container, DocumentStore, Key, Query, Stored};
+use crate::model::timestamp::Timestamp;
+use crate::store::{self, Container, Direction, DocumentStore, Filter, Query, Stored};
 
 /// Page size for walking a query.
 const PAGE: usize = 500;
@@ -30,31 +28,14 @@ pub(super) const PAGE_OF_SHORT: usize = 1000;
 /// Long documents fetched in one round trip: a few megabytes.
 pub(super) const PAGE_OF_LONG: usize = 100;
 
-/// Parses the document as a `T`; otherwise logs a line and returns `None`.
-pub(super) fn parse<T: DeserializeOwned>(container: Container, stored: &Stored) -> Option<T> {
-    #[derive(Deserialize)]
-    struct Id {
-        id: String,
-    }
-    match stored.parse() {
-        Ok(record) => Some(record),
-        Err(error) => {
-            let id = stored.parse::<Id>().map_or_else(|_| "?".to_owned(), |named| named.id);
-            // Only the category, because the error's text may quote the document.
-            warn!(document.container = ?container, document.id = %id, fault = ?error.classify(), "invalid document skipped");
-            None
-        }
-    }
-}
-
-/// Finds the document at `key` as a `T`; `None` if there is none or it does not match.
-pub(super) async fn find<T: DeserializeOwned>(store: &dyn DocumentStore, key: &Key) -> Result<Option<T>> {
-    Ok(store.read(key).await?.and_then(|stored| parse(key.container, &stored)))
-}
-
 /// Reads the records of one page, skipping documents that do not match.
 pub(super) async fn page<T: DeserializeOwned>(store: &dyn DocumentStore, query: &Query) -> Result<Vec<T>> {
     Ok(page_and_next(store, query).await?.0)
+}
+
+/// Reads the first record of a query.
+pub(super) async fn first<T: DeserializeOwned>(store: &dyn DocumentStore, query: Query) -> Result<Option<T>> {
+    Ok(page(store, &query.limit(1)).await?.pop())
 }
 
 /// Reads the records of one page, skipping documents that do not match, and the token of the next page.
@@ -65,6 +46,12 @@ pub(super) async fn page_and_next<T: DeserializeOwned>(
     let page = store.query(query).await?;
     let records = page.documents.iter().filter_map(|stored| parse(query.container, stored)).collect();
     Ok((records, page.next))
+}
+
+/// Returns the query for the documents of all partitions whose time in `field` is not after `now`, oldest first.
+pub(super) fn due(container: Container, field: &'static str, now: Timestamp) -> Query {
+    let is_due = Filter::at_most(field, now.to_string());
+    Query::all(container).matching(is_due).order_by(field, Direction::Ascending)
 }
 
 /// Streams all records of a query, holding one page at a time. Yields to other tasks now and then, since the caller may

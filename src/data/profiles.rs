@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::UserId;
 use crate::model::profile::{BOUNDS, UserProfile};
-use crate::store::{self, Container, DocumentStore, ETag, Key, Query};
+use crate::store::{Container, DocumentStore, ETag, Key, Query};
 
 /// Field with the hash of the owned items at the latest digest.
 const DIGEST_HASH: &str = "wardrobeHashAtLastDigest";
@@ -58,13 +58,13 @@ impl Profiles {
 
     /// Finds the user's profile.
     pub async fn find(&self, user: &UserId) -> Result<Option<UserProfile>> {
-        pages::find(&*self.0, &Self::key(user)).await
+        records::find(&*self.0, &Self::key(user)).await
     }
 
     /// Finds the user's profile and its version; the default profile, without a version, if there is none.
     pub async fn find_or_default(&self, user: &UserId) -> Result<(UserProfile, Option<ETag>)> {
         let stored = self.0.read(&Self::key(user)).await?;
-        let profile = stored.as_ref().and_then(|stored| pages::parse(Container::UserProfiles, stored));
+        let profile = stored.as_ref().and_then(|stored| records::parse(Container::UserProfiles, stored));
         let profile = match profile {
             Some(profile) => profile,
             None => serde_json::from_value(new_profile(user).into())?,
@@ -78,10 +78,7 @@ impl Profiles {
         if self.0.read(&key).await?.is_some() {
             return Ok(());
         }
-        match self.0.create(&key, &new_profile(user).into()).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        records::create(&*self.0, &key, &new_profile(user)).await.map(drop)
     }
 
     /// Replaces the [fields of the user](OWN_FIELDS) with those of `fields` that are not null; a missing one is cleared

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::{QuizSessionId, UserId};
 use crate::model::quiz::QuizSession;
 use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
@@ -24,23 +24,21 @@ impl Quizzes {
 
     /// Finds a session of the user.
     pub async fn find(&self, user: &UserId, session: &QuizSessionId) -> Result<Option<QuizSession>> {
-        pages::find(&*self.0, &Self::key(user, session)).await
+        records::find(&*self.0, &Self::key(user, session)).await
     }
 
     /// Finds the user's latest session that is, or is not, complete.
     pub async fn newest(&self, user: &UserId, is_complete: bool) -> Result<Option<QuizSession>> {
         let query = Query::partition(Container::TasteCalibration, user.as_str())
             .matching(Filter::equal("isComplete", is_complete))
-            .order_by("createdAt", Direction::Descending)
-            .limit(1);
-        let sessions: Vec<QuizSession> = pages::page(&*self.0, &query).await?;
-        Ok(sessions.into_iter().next())
+            .order_by("createdAt", Direction::Descending);
+        pages::first(&*self.0, query).await
     }
 
     /// Creates a session; `false` if its id exists.
     pub async fn create(&self, session: &QuizSession) -> Result<bool> {
         let key = Self::key(&session.user_id, &session.session_id);
-        update::won(self.0.create(&key, &serde_json::to_value(session)?).await)
+        records::create(&*self.0, &key, session).await
     }
 
     /// Edits a session by compare-and-swap; `None` if it does not exist.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::Stream;
 
-use super::{Result, pages, update};
+use super::{Result, pages, records, update};
 use crate::model::ids::{FamilyId, SessionId, UserId};
 use crate::model::session::Session;
 use crate::store::{Container, DocumentStore, ETag, Filter, Key, Query, Write};
@@ -25,8 +25,7 @@ impl Sessions {
 
     /// Finds a session of a user, and its version.
     pub async fn find(&self, user: &UserId, id: &SessionId) -> Result<Option<(Session, ETag)>> {
-        let stored = self.0.read(&Self::key_of(user, id)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::RefreshTokens, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::key_of(user, id)).await
     }
 
     /// Finds a session by access token, and its version. Queries every partition, so callers cache the result.
@@ -48,10 +47,8 @@ impl Sessions {
 
     async fn find_by(&self, query: Query, field: &'static str, hash: &str) -> Result<Option<(Session, ETag)>> {
         let page = self.0.query(&query.matching(Filter::equal(field, hash)).limit(1)).await?;
-        Ok(page.documents.into_iter().find_map(|stored| {
-            let session = pages::parse(Container::RefreshTokens, &stored)?;
-            Some((session, stored.etag))
-        }))
+        let parse = |stored| records::parse_version(Container::RefreshTokens, stored);
+        Ok(page.documents.into_iter().find_map(parse))
     }
 
     /// Streams all sessions of a user that are not revoked, of one family or of all.
@@ -60,15 +57,11 @@ impl Sessions {
         user: &UserId,
         family: Option<&FamilyId>,
     ) -> impl Stream<Item = Result<Session>> + Send + 'a {
-        let mut query = Query::partition(Container::RefreshTokens, user.as_str())
-            .matching(Filter::Any(vec![Filter::is_absent("revoked"), Filter::not_equal("revoked", true)]));
-        if let Some(family) = family {
-            query = query.matching(Filter::Any(vec![
-                Filter::equal("familyId", family.as_str()),
-                Filter::equal("id", family.as_str()),
-            ]));
-        }
-        pages::walk(&*self.0, query)
+        let is_live = Filter::Any(vec![Filter::is_absent("revoked"), Filter::not_equal("revoked", true)]);
+        let is_of = |family: &FamilyId| ["familyId", "id"].map(|field| Filter::equal(field, family.as_str()));
+        let is_of_family = family.map(|family| Filter::Any(is_of(family).into()));
+        let query = Query::partition(Container::RefreshTokens, user.as_str());
+        pages::walk(&*self.0, query.matching(is_live).matching_all(is_of_family))
     }
 
     /// Creates a session.
@@ -90,13 +83,10 @@ impl Sessions {
 
     /// Edits a session by compare-and-swap and returns it; `None` if it is gone.
     pub async fn edit(&self, session: &Session, edit: impl Fn(&mut Session)) -> Result<Option<Session>> {
-        update::update(&*self.0, &Self::key(session), |found: Option<Session>| match found {
-            Some(mut session) => {
-                edit(&mut session);
-                update::Edit::Save(session.clone(), Some(session))
-            }
-            None => update::Edit::Keep(None),
-        })
-        .await
+        let edit = |mut session: Session| {
+            edit(&mut session);
+            update::Edit::Save(session.clone(), session)
+        };
+        update::update_existing(&*self.0, &Self::key(session), edit).await
     }
 }

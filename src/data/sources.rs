@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::lease::{Claimed, Decision, Leased, Leases, Standing};
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::{SourceId, UserId};
 use crate::model::lease::Lease;
 use crate::model::source::{PageVersion, Source, SourceType};
@@ -133,7 +133,7 @@ impl Sources {
     pub async fn find(&self, id: &SourceId) -> Result<Option<Source>> {
         let keys = SourceType::ALL.map(|kind| Self::key(kind, id));
         let found = try_join_all(keys.iter().map(|key| self.0.read(key))).await?;
-        Ok(found.into_iter().flatten().find_map(|stored| pages::parse(Container::ScraperSources, &stored)))
+        Ok(found.into_iter().flatten().find_map(|stored| records::parse(Container::ScraperSources, &stored)))
     }
 
     /// Streams the active global sources.

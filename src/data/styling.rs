@@ -5,12 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::UserId;
 use crate::model::styling::{ActivityStatus, StylingActivity};
 use crate::model::timestamp::Timestamp;
-use crate::store::query::Comparison;
-use crate::store::{self, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Styling activities of all users.
 #[derive(Clone)]
@@ -24,11 +23,7 @@ impl StylingActivities {
 
     /// Creates an activity; an existing one of the same id is kept.
     pub async fn create(&self, activity: &StylingActivity) -> Result<()> {
-        let document = serde_json::to_value(activity)?;
-        match self.0.create(&Self::key(&activity.user_id, &activity.id), &document).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        records::create(&*self.0, &Self::key(&activity.user_id, &activity.id), activity).await.map(drop)
     }
 
     /// Finds the newest pending activities that have not expired at `now`, and some that have, at most `limit`.
@@ -37,10 +32,7 @@ impl StylingActivities {
         let since = now.get().date().saturating_sub(time::Duration::days(1)).to_string();
         let query = Query::partition(Container::StylingActivity, user.as_str())
             .matching(Filter::equal("status", ActivityStatus::Pending.name()))
-            .matching(Filter::Any(vec![
-                Filter::is_absent("expiresAt"),
-                Filter::Compare("expiresAt", Comparison::GreaterOrEqual, since.into()),
-            ]))
+            .matching(Filter::Any(vec![Filter::is_absent("expiresAt"), Filter::at_least("expiresAt", since)]))
             .order_by("status", Direction::Ascending)
             .order_by("occurredAt", Direction::Descending)
             .limit(limit);

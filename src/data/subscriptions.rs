@@ -50,11 +50,10 @@ impl Subscriptions {
 
     /// Unsubscribes a user from a source; returns whether there ever was a subscription.
     pub async fn end(&self, user: &UserId, source: &SourceId) -> Result<bool> {
-        update::update(&*self.0, &Self::key(user, source), |found: Option<Subscription>| match found {
-            Some(found) if found.is_active => Edit::Save(Subscription { is_active: false, ..found }, true),
-            Some(_) => Edit::Keep(true),
-            None => Edit::Keep(false),
-        })
-        .await
+        let end = |found: Subscription| match found.is_active {
+            true => Edit::Save(Subscription { is_active: false, ..found }, ()),
+            false => Edit::Keep(()),
+        };
+        update::update_existing(&*self.0, &Self::key(user, source), end).await.map(|ended| ended.is_some())
     }
 }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::lease::leased;
 use super::update::{self, Edit};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::model::ids::TasteJobId;
 use crate::model::taste_job::{LONGEST_LEASE, TasteJob, TasteJobStatus};
 use crate::model::timestamp::Timestamp;
-use crate::store::query::Comparison;
-use crate::store::{Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
 /// Jobs of all users.
 #[derive(Clone)]
@@ -30,7 +29,7 @@ impl TasteJobs {
 
     /// Finds a job.
     pub async fn find(&self, job: &TasteJobId) -> Result<Option<TasteJob>> {
-        pages::find(&*self.0, &Self::key(job)).await
+        records::find(&*self.0, &Self::key(job)).await
     }
 
     /// Edits or creates a job by compare-and-swap.
@@ -51,8 +50,6 @@ impl TasteJobs {
 
 /// Returns the query of [`TasteJobs::stale`].
 pub fn stale_query(status: TasteJobStatus, now: Timestamp) -> Query {
-    Query::all(Container::TasteAnalysisJobs)
-        .matching(Filter::equal("status", status.name()))
-        .matching(Filter::Compare("leaseExpiresAt", Comparison::LessOrEqual, now.to_string().into()))
-        .order_by("leaseExpiresAt", Direction::Ascending)
+    let has_status = Filter::equal("status", status.name());
+    pages::due(Container::TasteAnalysisJobs, "leaseExpiresAt", now).matching(has_status)
 }

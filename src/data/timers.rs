@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Result;
 use super::lease::Leased;
+use super::{Result, records};
 use crate::model::lease::Lease;
 use crate::model::timer::TimerState;
 use crate::store::{Container, DocumentStore, Key};
@@ -43,8 +43,7 @@ impl Timers {
     /// # Errors
     /// When the store fails or the document is invalid.
     pub async fn find(&self, function: &str) -> Result<Option<TimerState>> {
-        let stored = self.0.read(&Self::key(function)).await?;
-        Ok(stored.map(|stored| stored.parse()).transpose()?)
+        records::find_valid(&*self.0, &Self::key(function)).await
     }
 
     /// Returns the key of a function's document.

@@ -11,7 +11,6 @@ use super::{Result, pages};
 use crate::llm::Payer;
 use crate::model::ids::UserId;
 use crate::model::usage::{ModelUsage, UsageDay};
-use crate::store::query::Comparison;
 use crate::store::{Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// Days for which usage is kept, and the most that can be listed.
@@ -110,7 +109,7 @@ impl Usage {
 }
 
 fn since(query: Query, first: Date) -> Query {
-    let recent = Filter::Compare("date", Comparison::GreaterOrEqual, first.to_string().into());
+    let recent = Filter::at_least("date", first.to_string());
     query.matching(recent).order_by("date", Direction::Descending)
 }
 

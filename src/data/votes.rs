@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::items::Items;
 use super::update::{self, Edit};
-use super::{Error, Result, pages};
+use super::{Error, Result, records};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::lenient;
@@ -94,7 +94,7 @@ impl Votes {
                 continue;
             }
             let (_, stored) = &found;
-            let cast = |score| Cast { score, item: pages::parse(Container::ScrapedItems, stored) };
+            let cast = |score| Cast { score, item: records::parse(Container::ScrapedItems, stored) };
             let previous = before.as_ref().map_or(0, |(vote, _)| vote.signal.worth());
             if previous == signal.worth() {
                 return Ok(Some(cast(score_of(&stored.parse()?))));
@@ -126,8 +126,7 @@ impl Votes {
 
     /// Finds the user's vote on an item, and its version.
     async fn find(&self, user: &UserId, item: &ScrapedItemId) -> Result<Option<(Vote, ETag)>> {
-        let stored = self.store.read(&Self::key(user, item)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::ItemVotes, &stored)?, stored.etag))))
+        records::find_version(&*self.store, &Self::key(user, item)).await
     }
 
     /// Finds the item and its key.
@@ -203,11 +202,9 @@ impl Votes {
     async fn mark_settled(&self, item: &ScrapedItemId, changes: &[Applied]) -> Result<()> {
         let marks = changes.iter().map(|change| async move {
             let key = Self::key(&change.user_id, item);
-            update::update(&*self.store, &key, |vote: Option<Vote>| match vote {
-                Some(vote) if vote.pending && vote.operation == change.operation => {
-                    Edit::Save(Vote { pending: false, ..vote }, ())
-                }
-                Some(_) | None => Edit::Keep(()),
+            update::update_existing(&*self.store, &key, |vote: Vote| {
+                let is_meant = vote.pending && vote.operation == change.operation;
+                if is_meant { Edit::Save(Vote { pending: false, ..vote }, ()) } else { Edit::Keep(()) }
             })
             .await
         });

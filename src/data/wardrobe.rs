@@ -13,14 +13,13 @@ use super::creations::Creations;
 use super::update::{self, Edit};
 use super::wear_events::WearEvents;
 use super::wears::{self, NewWear};
-use super::{Result, pages};
+use super::{Result, pages, records};
 use crate::base::chain::Chain;
 use crate::base::hash::sha256_hex_of;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::lenient;
 use crate::model::numbers::ItemNumbers;
 use crate::model::wardrobe::WardrobeItem;
-use crate::store::query::Comparison;
 use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, ETag, Filter, Key, Query};
 
 /// Most items of a user, drafts and wishes included.
@@ -153,8 +152,8 @@ impl ItemsQuery {
             }
         }
         let mut bounds = |field, least: Option<Value>, most: Option<Value>| {
-            filters.extend(least.map(|least| Filter::Compare(field, Comparison::GreaterOrEqual, least)));
-            filters.extend(most.map(|most| Filter::Compare(field, Comparison::LessOrEqual, most)));
+            filters.extend(least.map(|least| Filter::at_least(field, least)));
+            filters.extend(most.map(|most| Filter::at_most(field, most)));
         };
         bounds("price.amount", self.price.0.map(Value::from), self.price.1.map(Value::from));
         bounds("wearCount", self.wears.0.map(Value::from), self.wears.1.map(Value::from));
@@ -236,8 +235,7 @@ impl Wardrobe {
 
     /// Finds an item (a garment, a wish or a draft) and its version.
     pub async fn find(&self, user: &UserId, item: &ItemId) -> Result<Option<(WardrobeItem, ETag)>> {
-        let stored = self.0.read(&Self::key(user, item)).await?;
-        Ok(stored.and_then(|stored| Some((pages::parse(Container::Wardrobe, &stored)?, stored.etag))))
+        records::find_version(&*self.0, &Self::key(user, item)).await
     }
 
     /// Streams all owned items of a user, in no particular order.
@@ -285,8 +283,7 @@ impl Wardrobe {
     pub async fn newest_owned(&self, user: &UserId, limit: usize) -> Result<Vec<WardrobeItem>> {
         let query = Query::partition(Container::Wardrobe, user.as_str())
             .matching(is_owned())
-            .order_by("dateAdded", Direction::Descending)
-            .order_by("id", Direction::Ascending)
+            .descending_by("dateAdded")
             .select(AS_WORN);
         pages::take(pages::walk(&*self.0, query), limit).await
     }
@@ -310,10 +307,7 @@ impl Wardrobe {
         let keys: Vec<Key> = ids.iter().map(|id| Self::key(user, id)).collect();
         let reads = keys.into_iter().map(|key| {
             let store = self.0.clone();
-            async move {
-                let stored = store.read(&key).await?;
-                Ok::<_, super::Error>(stored.and_then(|stored| pages::parse::<WardrobeItem>(key.container, &stored)))
-            }
+            async move { records::find::<WardrobeItem>(&*store, &key).await }
         });
         let found: Vec<_> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
@@ -338,11 +332,7 @@ impl Wardrobe {
 
     /// Creates an item from its document; returns `false` if the id exists.
     pub async fn create(&self, user: &UserId, item: &ItemId, document: &Value) -> Result<bool> {
-        match self.0.create(&Self::key(user, item), document).await {
-            Ok(_) => Ok(true),
-            Err(store::Error::Conflict) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        update::won(self.0.create(&Self::key(user, item), document).await)
     }
 
     /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`;
@@ -381,7 +371,7 @@ impl Wardrobe {
         let key = Self::key(user, item);
         let Some(stored) = self.0.read(&key).await? else { return Ok(None) };
         let deleted = self.0.delete(&key, None).await?;
-        Ok(if deleted { pages::parse(Container::Wardrobe, &stored) } else { None })
+        Ok(if deleted { records::parse(Container::Wardrobe, &stored) } else { None })
     }
 
     /// Counts a wear of an item, once per `action`.

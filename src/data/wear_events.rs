@@ -6,13 +6,14 @@ use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
+use super::update::won;
 use super::{Result, pages};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::WearNumbers;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WearEvent;
 use crate::store::query::Comparison;
-use crate::store::{self, ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
+use crate::store::{ChangeMark, Container, Direction, DocumentStore, Filter, Key, Query};
 
 /// Number of events from which the oldest is chosen.
 const OLDEST: usize = 10;
@@ -32,7 +33,7 @@ impl WearEvents {
         // Times are compared as texts: with UTC offsets, the same moment can have texts a day apart.
         let day = since.to_offset(UtcOffset::UTC).date().saturating_sub(time::Duration::days(2));
         let query = Query::partition(Container::WearEvents, user.as_str())
-            .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day.to_string().into()))
+            .matching(Filter::at_least("occurredAt", day.to_string()))
             .order_by("occurredAt", Direction::Descending)
             .select(WearNumbers::FIELDS)
             .limit(pages::PAGE_OF_SHORT);
@@ -52,7 +53,7 @@ impl WearEvents {
         let to = last.saturating_add(Duration::days(2)).to_string();
         let query = Query::partition(Container::WearEvents, user.as_str())
             .matching(Filter::All(vec![
-                Filter::Compare("occurredAt", Comparison::GreaterOrEqual, from.into()),
+                Filter::at_least("occurredAt", from),
                 Filter::Compare("occurredAt", Comparison::Less, to.into()),
             ]))
             .order_by("occurredAt", Direction::Descending);
@@ -81,10 +82,7 @@ impl WearEvents {
 
     /// Creates a wear event from its document; an existing one of the same id is kept.
     pub async fn create(&self, user: &UserId, id: &str, event: &Value) -> Result<()> {
-        match self.0.create(&Self::key(user, id), event).await {
-            Ok(_) | Err(store::Error::Conflict) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        won(self.0.create(&Self::key(user, id), event).await).map(drop)
     }
 
     /// Finds the wear events of an item between two points in time, newest first, at most `limit`.
@@ -98,8 +96,7 @@ impl WearEvents {
     ) -> Result<Vec<WearEvent>> {
         // Times are compared as texts and may have a UTC offset, so include another day on both sides.
         let day = |at: OffsetDateTime, more: Duration| at.date().saturating_add(more).to_string();
-        let from_day =
-            from.map(|at| Filter::Compare("occurredAt", Comparison::GreaterOrEqual, day(at, -Duration::DAY).into()));
+        let from_day = from.map(|at| Filter::at_least("occurredAt", day(at, -Duration::DAY)));
         let to_day = to.map(|at| Filter::Compare("occurredAt", Comparison::Less, day(at, 2 * Duration::DAY).into()));
         let query = [from_day, to_day].into_iter().flatten().fold(Self::of_item(user, item), Query::matching);
         let query = query.order_by("itemId", Direction::Ascending).order_by("occurredAt", Direction::Descending);
@@ -123,7 +120,7 @@ impl WearEvents {
     pub async fn oldest_of_item(&self, user: &UserId, item: &ItemId) -> Result<Option<Timestamp>> {
         // The first few texts: with a UTC offset, a text may denote a later moment than the next one.
         let query = Self::of_item(user, item)
-            .matching(Filter::Compare("occurredAt", Comparison::GreaterOrEqual, "".into()))
+            .matching(Filter::at_least("occurredAt", ""))
             .order_by("itemId", Direction::Descending)
             .order_by("occurredAt", Direction::Ascending)
             .limit(OLDEST);

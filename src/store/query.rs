@@ -128,6 +128,16 @@ impl Filter {
         Self::Compare(field, Comparison::NotEqual, value.into())
     }
 
+    /// Tests whether the field is present and equal to or greater than `value`.
+    pub fn at_least(field: &'static str, value: impl Into<Value>) -> Self {
+        Self::Compare(field, Comparison::GreaterOrEqual, value.into())
+    }
+
+    /// Tests whether the field is present and equal to or less than `value`.
+    pub fn at_most(field: &'static str, value: impl Into<Value>) -> Self {
+        Self::Compare(field, Comparison::LessOrEqual, value.into())
+    }
+
     /// Tests whether the field is present, possibly null.
     pub fn is_defined(field: &'static str) -> Self {
         Self::Defined(field)
@@ -148,6 +158,11 @@ impl Query {
     /// Creates a query for all documents of a container, 100 per page.
     pub fn all(container: Container) -> Self {
         Self::new(container, Scope::All)
+    }
+
+    /// Creates a query for all documents of a partition or, if none is named, of a container, 100 per page.
+    pub fn one_or_all(container: Container, partition: Option<&str>) -> Self {
+        partition.map_or_else(|| Self::all(container), |partition| Self::partition(container, partition))
     }
 
     fn new(container: Container, scope: Scope) -> Self {
@@ -175,6 +190,18 @@ impl Query {
             Some(first) => Filter::All(vec![first, filter]),
         });
         self
+    }
+
+    /// Adds conditions that the documents must match as well.
+    #[must_use]
+    pub fn matching_all(self, filters: impl IntoIterator<Item = Filter>) -> Self {
+        filters.into_iter().fold(self, Self::matching)
+    }
+
+    /// Sorts by this field, greatest value first, and equal ones by id.
+    #[must_use]
+    pub fn descending_by(self, field: &'static str) -> Self {
+        self.order_by(field, Direction::Descending).order_by("id", Direction::Ascending)
     }
 
     /// Adds a sort key after the existing ones.
