@@ -1,5 +1,6 @@
 //! Azure identities, and clients of a storage account.
 
+pub mod call;
 mod sas;
 mod shared_key;
 pub mod storage;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
-use azure_core::error::ErrorKind;
 use azure_core::http::policies::Policy;
 use azure_core::http::{ClientOptions, StatusCode};
 use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
@@ -14,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Identity;
+use super::call::has_code;
 use super::sas::BlobSigner;
 use super::shared_key::SharedKey;
 use crate::config::connection_string::{self, ConnectionString};
@@ -158,8 +158,4 @@ impl StorageAccount {
     pub async fn has_queue(&self, name: &str) -> Result<bool> {
         Ok(self.queues.queue_client(name)?.exists().await?)
     }
-}
-
-fn has_code(error: &azure_core::Error, code: &str) -> bool {
-    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
 }

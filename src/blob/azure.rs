@@ -1,13 +1,11 @@
 //! The blobs of an Azure storage account.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{Etag, StatusCode};
 use azure_storage_blob::BlobClient;
@@ -25,10 +23,10 @@ use super::{
     Blob, BlobName, BlobStore, ContainerName, Error, Listed, MOST_LISTED, Page, Properties, Put, Result, SourceHash,
     Span, UNKNOWN_TYPE, located_below, url_below,
 };
+use crate::azure::call::{CallError, call, has_code};
 use crate::azure::{StorageAccount, storage};
 use crate::base::chain::Chain;
-use crate::base::deadline::{self, Elapsed};
-use crate::base::outage;
+use crate::base::deadline;
 
 /// Time limit of a small call including retries; the SDK alone would retry for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -43,14 +41,10 @@ const SOURCE: &str = "sourcesha256";
 const SOURCE_HEADER: HeaderName = HeaderName::from_static("x-ms-meta-sourcesha256");
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
 
-/// An invalid answer of the service.
+/// Every attempt to read a blob met another version of it.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("the answer lacks {0}")]
-    Lacks(&'static str),
-    #[error("the blob changes faster than it can be read")]
-    Unsteady,
-}
+#[error("the blob changes faster than it can be read")]
+struct Unsteady;
 
 /// Containers in a storage account.
 pub struct AzureBlobs {
@@ -82,7 +76,7 @@ impl AzureBlobs {
         content: Bytes,
         source: Option<&SourceHash>,
         if_none_match: Option<Etag>,
-    ) -> std::result::Result<(), Call> {
+    ) -> std::result::Result<(), CallError> {
         let client = self.client(container, name);
         let options = BlobClientUploadOptions {
             blob_content_type: Some(name.content_type().to_owned()),
@@ -93,12 +87,12 @@ impl AzureBlobs {
         };
         let upload = || call(UPLOAD_LIMIT, client.upload(content.clone().into(), Some(options.clone())));
         match upload().await {
-            Err(Call::Refused(error)) if has_code(&error, "ContainerNotFound") => {
+            Err(CallError::Refused(error)) if has_code(&error, "ContainerNotFound") => {
                 let creating = Box::pin(self.account.create_blob_container(container));
-                match deadline::within(CALL_LIMIT, creating).await.map_err(Call::Silence)? {
+                match deadline::within(CALL_LIMIT, creating).await.map_err(CallError::TimedOut)? {
                     Ok(_) => {}
-                    Err(storage::Error::Service(error)) => return Err(Call::Refused(error)),
-                    Err(error) => return Err(Call::Broken(error.into())),
+                    Err(storage::Error::Service(error)) => return Err(CallError::Refused(error)),
+                    Err(error) => return Err(CallError::Broken(error.into())),
                 }
                 upload().await.map(drop)
             }
@@ -111,10 +105,10 @@ impl AzureBlobs {
         container: &ContainerName,
         name: &BlobName,
         options: BlobClientDownloadOptions<'static>,
-    ) -> std::result::Result<Blob, Call> {
+    ) -> std::result::Result<Blob, CallError> {
         let is_whole = options.range.is_none();
         let answer = call(CALL_LIMIT, self.client(container, name).download(Some(options))).await?;
-        let lacks = |what| Call::Broken(Fault::Lacks(what).into());
+        let lacks = CallError::lacks;
         let length = answer.properties.content_length;
         let (start, size) = match content_range(&answer.headers) {
             Some((first, size)) => (first, size),
@@ -150,9 +144,11 @@ impl BlobStore for AzureBlobs {
     ) -> Result<Put> {
         match self.upload(container, name, content, source, Some(Etag::from("*"))).await {
             Ok(()) => Ok(Put::Created),
-            Err(Call::Refused(error)) if has_code(&error, "BlobAlreadyExists") => Ok(Put::Exists),
+            Err(CallError::Refused(error)) if has_code(&error, "BlobAlreadyExists") => Ok(Put::Exists),
             // The same conflict, while the winning write is still in progress.
-            Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::PreconditionFailed) => Ok(Put::Exists),
+            Err(CallError::Refused(error)) if error.http_status() == Some(StatusCode::PreconditionFailed) => {
+                Ok(Put::Exists)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -180,22 +176,22 @@ impl BlobStore for AzureBlobs {
                         None => blob,
                     }));
                 }
-                Err(Call::Refused(error)) if is_missing(&error) => return Ok(None),
-                Err(Call::Refused(error)) if has_code(&error, "ConditionNotMet") => {}
+                Err(CallError::Refused(error)) if is_missing(&error) => return Ok(None),
+                Err(CallError::Refused(error)) if has_code(&error, "ConditionNotMet") => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::Unavailable(Fault::Unsteady.into()))
+        Err(Error::Unavailable(Unsteady.into()))
     }
 
     async fn properties(&self, container: &ContainerName, name: &BlobName) -> Result<Option<Properties>> {
         let answer = match call(CALL_LIMIT, self.client(container, name).get_properties(None)).await {
             Ok(answer) => answer,
             // The error code of a request without a body is in a header, if anywhere.
-            Err(Call::Refused(error)) if error.http_status() == Some(StatusCode::NotFound) => return Ok(None),
+            Err(CallError::Refused(error)) if error.http_status() == Some(StatusCode::NotFound) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let lacks = |what| Error::Failed(Fault::Lacks(what).into());
+        let lacks = CallError::lacks;
         Ok(Some(Properties {
             size: answer.content_length().map_err(fault)?.ok_or_else(|| lacks("a size"))?,
             content_type: answer.content_type().map_err(fault)?.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
@@ -217,7 +213,7 @@ impl BlobStore for AzureBlobs {
         let page = match call(CALL_LIMIT, pages.try_next()).await {
             Ok(Some(page)) => page.into_model().map_err(fault)?,
             Ok(None) => return Ok(Page::default()),
-            Err(Call::Refused(error)) if is_missing(&error) => return Ok(Page::default()),
+            Err(CallError::Refused(error)) if is_missing(&error) => return Ok(Page::default()),
             Err(error) => return Err(error.into()),
         };
         let next = page.next_marker.filter(|marker| !marker.is_empty());
@@ -227,7 +223,7 @@ impl BlobStore for AzureBlobs {
     async fn delete(&self, container: &ContainerName, name: &BlobName) -> Result<bool> {
         match call(CALL_LIMIT, self.client(container, name).delete(None)).await {
             Ok(_) => Ok(true),
-            Err(Call::Refused(error)) if is_missing(&error) => Ok(false),
+            Err(CallError::Refused(error)) if is_missing(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -260,27 +256,14 @@ impl BlobStore for AzureBlobs {
     }
 }
 
-/// Why a call failed.
-enum Call {
-    Silence(Elapsed),
-    Refused(azure_core::Error),
-    Broken(super::Cause),
-}
-
-impl From<Call> for Error {
-    fn from(call: Call) -> Self {
-        match call {
-            Call::Silence(elapsed) => Self::Unavailable(elapsed.into()),
-            Call::Refused(error) => fault(error),
-            Call::Broken(cause) => Self::Failed(cause),
-        }
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        error.convert("ContainerBeingDeleted", Self::Unavailable, Self::Failed)
     }
 }
 
-async fn call<T>(limit: Duration, call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
-    // On the heap: the SDK's futures are large.
-    let answer = deadline::within(limit, Box::pin(call)).await;
-    answer.map_err(Call::Silence)?.map_err(Call::Refused)
+fn fault(error: azure_core::Error) -> Error {
+    CallError::Refused(error).into()
 }
 
 /// Converts a listed blob; invalid names are skipped, because they cannot be requested.
@@ -320,24 +303,6 @@ fn content_range(headers: &Headers) -> Option<(u64, u64)> {
     Some((first.parse().ok()?, size.parse().ok()?))
 }
 
-fn has_code(error: &azure_core::Error, code: &str) -> bool {
-    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
-}
-
 fn is_missing(error: &azure_core::Error) -> bool {
     ["BlobNotFound", "ContainerNotFound", "ResourceNotFound"].iter().any(|code| has_code(error, code))
-}
-
-/// Converts an error of the service or connection.
-fn fault(error: azure_core::Error) -> Error {
-    let passes = match error.kind() {
-        ErrorKind::HttpResponse { status, .. } => {
-            outage::of_status((*status).into())
-                // Returned for half a minute after a container was deleted.
-                || has_code(&error, "ContainerBeingDeleted")
-        }
-        ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,
-        _ => false,
-    };
-    if passes { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
 }

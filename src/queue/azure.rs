@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::error::ErrorKind;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::{RequestContent, XmlFormat};
 use azure_storage_queue::QueueClient;
@@ -23,9 +22,8 @@ use parking_lot::Mutex;
 
 use super::{Error, JobQueue, MAX_MESSAGE_BYTES, MAX_RECEIVED, Message, Result, check_size};
 use crate::azure::StorageAccount;
+use crate::azure::call::{self, CallError, has_code};
 use crate::base::backoff::Jitter;
-use crate::base::deadline::{self, Elapsed};
-use crate::base::outage;
 
 /// Time limit of a call with its retries; the SDK alone would retry for minutes.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -37,14 +35,10 @@ const MOVE: Duration = Duration::from_secs(30);
 const FOR_EVER: i32 = -1;
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 
-/// An invalid answer of the service.
+/// The queue disappeared again.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("the queue was deleted while a message was sent")]
-    Deleted,
-    #[error("the answer lacks {0}")]
-    Lacks(&'static str),
-}
+#[error("the queue was deleted while a message was sent")]
+struct Deleted;
 
 /// Queues in a storage account.
 pub struct AzureQueue {
@@ -72,16 +66,16 @@ impl AzureQueue {
     async fn put(&self, queue: &str, wire_text: &str) -> Result<()> {
         let client = self.client(queue)?;
         match put(&client, wire_text).await {
-            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => {
+            Err(CallError::Refused(error)) if has_code(&error, "QueueNotFound") => {
                 // 204 and 409: another process has already created the queue.
-                match call(client.create(None)).await {
+                match ask(client.create(None)).await {
                     Ok(_) => {}
-                    Err(Call::Refused(error)) if has_code(&error, "QueueAlreadyExists") => {}
+                    Err(CallError::Refused(error)) if has_code(&error, "QueueAlreadyExists") => {}
                     Err(error) => return Err(error.into()),
                 }
                 put(&client, wire_text).await.map_err(|error| match Error::from(error) {
                     // Deleted again meanwhile.
-                    Error::Lost => Error::Unavailable(Fault::Deleted.into()),
+                    Error::Lost => Error::Unavailable(Deleted.into()),
                     other => other,
                 })
             }
@@ -92,9 +86,9 @@ impl AzureQueue {
     /// Hides the message for this many seconds and returns its new receipt.
     async fn hide(&self, queue: &str, message: &Message, seconds: i32) -> Result<String> {
         let client = self.client(queue)?;
-        let updated = call(client.update_message(&message.id, &message.receipt, seconds, None)).await?;
+        let updated = ask(client.update_message(&message.id, &message.receipt, seconds, None)).await?;
         let receipt = updated.headers().get_optional_string(&POP_RECEIPT);
-        receipt.ok_or_else(|| Error::Failed(Fault::Lacks("a pop receipt").into()))
+        Ok(receipt.ok_or_else(|| CallError::lacks("a pop receipt"))?)
     }
 }
 
@@ -112,9 +106,9 @@ impl JobQueue for AzureQueue {
             visibility_timeout: Some(seconds(visibility).max(1)),
             ..QueueClientReceiveMessagesOptions::default()
         };
-        let received = match call(client.receive_messages(Some(options))).await {
+        let received = match ask(client.receive_messages(Some(options))).await {
             Ok(received) => received.into_model().map_err(fault)?,
-            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(Vec::new()),
+            Err(CallError::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(Vec::new()),
             Err(error) => return Err(error.into()),
         };
         received.items.unwrap_or_default().into_iter().map(message).collect()
@@ -127,7 +121,7 @@ impl JobQueue for AzureQueue {
 
     async fn delete(&self, queue: &str, message: &Message) -> Result<()> {
         let client = self.client(queue)?;
-        call(client.delete_message(&message.id, &message.receipt, None)).await?;
+        ask(client.delete_message(&message.id, &message.receipt, None)).await?;
         Ok(())
     }
 
@@ -143,13 +137,13 @@ impl JobQueue for AzureQueue {
 
     async fn length(&self, queue: &str) -> Result<usize> {
         let client = self.client(queue)?;
-        let properties = match call(client.get_properties(None)).await {
+        let properties = match ask(client.get_properties(None)).await {
             Ok(properties) => properties,
-            Err(Call::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(0),
+            Err(CallError::Refused(error)) if has_code(&error, "QueueNotFound") => return Ok(0),
             Err(error) => return Err(error.into()),
         };
         let count = properties.approximate_messages_count().map_err(fault)?;
-        let count = count.ok_or_else(|| Error::Failed(Fault::Lacks("a count of messages").into()))?;
+        let count = count.ok_or_else(|| CallError::lacks("a count of messages"))?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
@@ -159,39 +153,38 @@ impl JobQueue for AzureQueue {
     }
 }
 
-/// Why a call failed.
-enum Call {
-    Silence(Elapsed),
-    Refused(azure_core::Error),
-}
-
-impl From<Call> for Error {
-    fn from(call: Call) -> Self {
-        match call {
-            Call::Silence(elapsed) => Self::Unavailable(elapsed.into()),
-            Call::Refused(error) => fault(error),
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        // <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
+        let codes = ["MessageNotFound", "PopReceiptMismatch", "QueueNotFound"];
+        match error {
+            CallError::Refused(error) if codes.iter().any(|code| has_code(&error, code)) => Self::Lost,
+            error => error.convert("QueueBeingDeleted", Self::Unavailable, Self::Failed),
         }
     }
 }
 
-async fn call<T>(call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, Call> {
-    // On the heap: the SDK's futures are large.
-    let answer = deadline::within(CALL_LIMIT, Box::pin(call)).await;
-    answer.map_err(Call::Silence)?.map_err(Call::Refused)
+fn fault(error: azure_core::Error) -> Error {
+    CallError::Refused(error).into()
 }
 
-async fn put(client: &QueueClient, wire_text: &str) -> std::result::Result<(), Call> {
+/// Makes a call with its retries.
+async fn ask<T>(call: impl Future<Output = azure_core::Result<T>>) -> std::result::Result<T, CallError> {
+    call::call(CALL_LIMIT, call).await
+}
+
+async fn put(client: &QueueClient, wire_text: &str) -> std::result::Result<(), CallError> {
     let message = QueueMessage { message_text: Some(wire_text.to_owned()) };
-    let body: RequestContent<QueueMessage, XmlFormat> = message.try_into().map_err(Call::Refused)?;
+    let body: RequestContent<QueueMessage, XmlFormat> = message.try_into().map_err(CallError::Refused)?;
     let options = QueueClientSendMessageOptions {
         message_time_to_live: Some(FOR_EVER),
         ..QueueClientSendMessageOptions::default()
     };
-    call(client.send_message(body, Some(options))).await.map(drop)
+    ask(client.send_message(body, Some(options))).await.map(drop)
 }
 
 fn message(received: ReceivedMessage) -> Result<Message> {
-    let lacks = |what| Error::Failed(Fault::Lacks(what).into());
+    let lacks = CallError::lacks;
     Ok(Message {
         id: received.message_id.ok_or_else(|| lacks("a message's id"))?,
         receipt: received.pop_receipt.ok_or_else(|| lacks("a message's receipt"))?,
@@ -214,30 +207,9 @@ fn seconds(visibility: Duration) -> i32 {
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
-fn has_code(error: &azure_core::Error, code: &str) -> bool {
-    matches!(error.kind(), ErrorKind::HttpResponse { error_code: Some(given), .. } if given == code)
-}
-
-/// Converts an error of the service or connection.
-fn fault(error: azure_core::Error) -> Error {
-    // <https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes>
-    if ["MessageNotFound", "PopReceiptMismatch", "QueueNotFound"].iter().any(|code| has_code(&error, code)) {
-        return Error::Lost;
-    }
-    let passes = match error.kind() {
-        ErrorKind::HttpResponse { status, .. } => {
-            outage::of_status((*status).into())
-                // Returned for half a minute after a queue was deleted.
-                || has_code(&error, "QueueBeingDeleted")
-        }
-        ErrorKind::Connection | ErrorKind::Io | ErrorKind::Credential => true,
-        _ => false,
-    };
-    if passes { Error::Unavailable(error.into()) } else { Error::Failed(error.into()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use azure_core::error::ErrorKind;
     use azure_core::http::StatusCode;
 
     use super::*;
