@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use azure_core::credentials::TokenCredential;
-use futures::FutureExt;
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -20,7 +19,7 @@ use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
 use crate::config::{self, Config, CutoutModel, Documents, Environment};
 use crate::domain::jobs::Kind;
-use crate::domain::readiness::Probe;
+use crate::domain::readiness::{Probe, probe};
 use crate::domain::scraper::polite::HostThrottle;
 use crate::imaging::network::{self, Network};
 use crate::imaging::pool::PixelPool;
@@ -361,18 +360,27 @@ pub fn media_url(config: &Config, address: SocketAddr) -> Url {
 
 /// Returns a probe that checks that the container exists, or creates it.
 pub fn blobs_probe(blobs: Arc<dyn BlobStore>, container: &ContainerName) -> Probe {
-    let container = container.clone();
-    Arc::new(move || {
-        let (blobs, container) = (blobs.clone(), container.clone());
-        async move {
-            match blobs.is_ready(&container).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
-                Err(error) => Err(Chain(&error).to_string()),
-            }
-        }
-        .boxed()
+    probe((blobs, container.clone()), |(blobs, container)| async move { exists(blobs.is_ready(&container).await) })
+}
+
+fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
+    probe((account, name.to_owned()), |(account, name)| async move { exists(account.has_queue(&name).await) })
+}
+
+/// Returns a probe that checks that the embedded queue is writable.
+pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
+    probe((queue, name.to_owned()), |(queue, name)| async move {
+        queue.ping(&name).await.map_err(|error| Chain(&error).to_string())
     })
+}
+
+/// Converts the answer whether a container or queue exists.
+fn exists<E: std::error::Error + 'static>(answer: Result<bool, E>) -> Result<(), String> {
+    match answer {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
+        Err(error) => Err(Chain(&error).to_string()),
+    }
 }
 
 fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dyn JobQueue>, Probe)> {
@@ -386,28 +394,4 @@ fn open_queue(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<dy
         .with_context(|| format!("the embedded queue {} cannot be opened", file.display()))?;
     let queue: Arc<dyn JobQueue> = Arc::new(queue);
     Ok((queue.clone(), queue_probe(queue, name)))
-}
-
-fn account_probe(account: Arc<StorageAccount>, name: &str) -> Probe {
-    let name = name.to_owned();
-    Arc::new(move || {
-        let (account, name) = (account.clone(), name.clone());
-        async move {
-            match account.has_queue(&name).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("it has not been created yet: run pluckit storage init".to_owned()),
-                Err(error) => Err(Chain(&error).to_string()),
-            }
-        }
-        .boxed()
-    })
-}
-
-/// Returns a probe that checks that the embedded queue is writable.
-pub fn queue_probe(queue: Arc<dyn JobQueue>, name: &str) -> Probe {
-    let name = name.to_owned();
-    Arc::new(move || {
-        let (queue, name) = (queue.clone(), name.clone());
-        async move { queue.ping(&name).await.map_err(|error| Chain(&error).to_string()) }.boxed()
-    })
 }

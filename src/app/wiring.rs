@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -33,7 +32,7 @@ use crate::domain::quiz::QuizService;
 use crate::domain::quota::Limits;
 use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::rates::ExchangeRates;
-use crate::domain::readiness::{Probe, Readiness};
+use crate::domain::readiness::{Probe, Readiness, probe};
 use crate::domain::scraper::Scraper;
 use crate::domain::scraper::brand::client::BrandSites;
 use crate::domain::scraper::polite::{HostThrottle, RobotsClient};
@@ -142,17 +141,10 @@ type Probes = Vec<(&'static str, Option<Probe>)>;
 
 /// Returns the readiness checks.
 fn probes(base: &Base, store: Arc<dyn DocumentStore>, of_storage: Probes) -> Probes {
-    let documents: Probe = Arc::new(move || {
-        let store = store.clone();
-        async move { store.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
-    });
+    let documents = probe(store, |store| async move { store.ping().await.map_err(|error| Chain(&error).to_string()) });
     let model = base.model.clone();
-    let asks_model: Probe = Arc::new(move || {
-        let model = model.clone();
-        async move { model.ping().await.map_err(|error| Chain(&error).to_string()) }.boxed()
-    });
-    let has_server = base.config.model.is_some();
-    let model = [("model", has_server.then_some(asks_model))];
+    let asks_model = probe(model, |model| async move { model.ping().await.map_err(|error| Chain(&error).to_string()) });
+    let model = [("model", base.config.model.is_some().then_some(asks_model))];
     [("documents", Some(documents))].into_iter().chain(of_storage).chain(model).collect()
 }
 

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use tracing::{debug, error, warn};
@@ -20,6 +21,15 @@ const CACHE_LIFE: Duration = Duration::from_secs(5);
 
 /// Checks a dependency; the error is for the log.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Creates a probe that checks `subject`.
+pub fn probe<T, F>(subject: T, check: fn(T) -> F) -> Probe
+where
+    T: Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    Arc::new(move || check(subject.clone()).boxed())
+}
 
 /// State of a dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
