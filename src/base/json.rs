@@ -1,10 +1,13 @@
-//! Strict reading of JSON fields: an object must be an object. Lengths of JSON texts.
+//! Strict reading of JSON fields: an object must be an object. Lengths of JSON texts and limits of numbers.
 
 use std::io::{self, Write};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+/// The largest integer up to which an `f64`, and so JavaScript, represents all integers.
+pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 /// Reads a field that is an object, `null` or absent, for `deserialize_with`. Unlike serde's default, it rejects a list
 /// of the object's fields.

@@ -11,6 +11,9 @@ const FADING_DAYS: f64 = 180.0;
 /// Least weight of a wear. Defined by the product.
 const LEAST_FACTOR: f64 = 0.1;
 
+/// Fewest worn items for meaningful patterns. Defined by the product.
+const FEWEST_WORN: u64 = 5;
+
 /// Returns when the item was last worn, if known.
 pub fn last_worn(item: &WardrobeItem) -> Option<Timestamp> {
     item.last_worn_at.or_else(|| item.wear_events.iter().filter_map(|wear| wear.occurred_at).max())
@@ -19,6 +22,11 @@ pub fn last_worn(item: &WardrobeItem) -> Option<Timestamp> {
 /// Whether the item was ever worn.
 pub fn has_history(item: &WardrobeItem) -> bool {
     item.wear_count > 0 || !item.wear_events.is_empty() || item.last_worn_at.is_some()
+}
+
+/// Whether too few items were ever worn to show patterns.
+pub fn is_sparse(worn_items: u64) -> bool {
+    worn_items < FEWEST_WORN
 }
 
 /// Returns the whole days since the item was last worn, if known. A future date counts as today.

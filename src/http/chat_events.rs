@@ -14,6 +14,7 @@ use utoipa::openapi::schema::Schema;
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::base::json::MAX_SAFE_INTEGER;
 use crate::base::schema::verbatim;
 use crate::domain::chat::ChatEvent;
 use crate::domain::chat::runs::Follower;
@@ -24,8 +25,6 @@ use crate::model::ids::RunId;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// Largest accepted event number: JavaScript's largest safe integer.
-pub const LARGEST_NUMBER: i64 = 9_007_199_254_740_991;
 /// Names the run of an answer.
 pub const X_RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
 
@@ -203,7 +202,7 @@ pub fn stream_events<T: Send + 'static>(follower: Follower, form: Form, open: T)
 pub fn last_event_id(headers: &HeaderMap) -> u64 {
     let sent = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let number = sent.and_then(|id| id.trim().parse::<u64>().ok());
-    number.filter(|number| *number <= LARGEST_NUMBER.unsigned_abs()).unwrap_or_default()
+    number.filter(|number| *number <= MAX_SAFE_INTEGER.unsigned_abs()).unwrap_or_default()
 }
 
 /// Answers with server-sent events.

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::timestamp::Timestamp;
 use super::{lenient, vocabulary};
 use crate::base::hash::sha256_hex;
+use crate::base::json::MAX_SAFE_INTEGER;
 
 /// A mood as the stylist reads it, without its embedding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,9 +38,7 @@ pub struct Mood {
 /// # Errors
 /// Those of the serializer.
 pub fn whole_if_whole<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    // The largest integer up to which an `f64` represents all integers.
-    const MOST: f64 = 9_007_199_254_740_992.0;
-    if number.fract() == 0.0 && number.abs() <= MOST {
+    if number.fract() == 0.0 && number.abs() <= MAX_SAFE_INTEGER as f64 {
         serializer.serialize_i64(*number as i64)
     } else {
         serializer.serialize_f64(*number)

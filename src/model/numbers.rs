@@ -12,6 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::timestamp::Timestamp;
 use super::wardrobe::Colour;
+use crate::base::json::MAX_SAFE_INTEGER;
 
 /// Largest accepted amount of money, in any currency.
 pub const LARGEST_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
@@ -40,7 +41,7 @@ impl Serialize for Number {
         match i64::try_from(number.mantissa()) {
             Ok(whole) if number.scale() == 0 => serializer.serialize_i64(whole),
             // Dividing two exactly representable floats gives the float nearest to the quotient.
-            Ok(mantissa) if mantissa.unsigned_abs() < 1 << 53 && number.scale() <= 22 => {
+            Ok(mantissa) if mantissa.unsigned_abs() <= MAX_SAFE_INTEGER.unsigned_abs() && number.scale() <= 22 => {
                 serializer.serialize_f64(mantissa as f64 / 10_f64.powi(number.scale().cast_signed()))
             }
             Ok(_) | Err(_) => serializer.serialize_f64(number.to_string().parse().map_err(serde::ser::Error::custom)?),

@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::json::MAX_SAFE_INTEGER;
 use crate::domain::chat::runs::{RunView, ToolView};
-use crate::http::chat_events::{Form, LARGEST_NUMBER, WireEvent, last_event_id, stream_events};
+use crate::http::chat_events::{Form, WireEvent, last_event_id, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read, chat_id};
@@ -200,7 +201,7 @@ struct FollowRunRequest {
 
 impl Read for FollowRunRequest {
     fn read(fields: &mut Fields) -> Self {
-        Self { after: fields.integer_within("after", 0, 0..=LARGEST_NUMBER).unsigned_abs() }
+        Self { after: fields.integer_within("after", 0, 0..=MAX_SAFE_INTEGER).unsigned_abs() }
     }
 }
 

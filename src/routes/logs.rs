@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::chat_events::{LARGEST_NUMBER, last_event_id, server_sent_events};
+use crate::base::json::MAX_SAFE_INTEGER;
+use crate::http::chat_events::{last_event_id, server_sent_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::{AppJson, AppQuery, Fields, Read};
@@ -55,7 +56,7 @@ impl Read for ListLinesRequest {
             level,
             request_id: filled(fields.optional_text("requestId", LONGEST_REQUEST_ID)),
             text: filled(fields.optional_text("text", LONGEST_TEXT)),
-            after: fields.integer_within("after", 0, 0..=LARGEST_NUMBER).unsigned_abs(),
+            after: fields.integer_within("after", 0, 0..=MAX_SAFE_INTEGER).unsigned_abs(),
             limit: fields.integer_within("limit", DEFAULT_LINES, 1..=MOST_LINES as i64),
             follow: fields.optional_flag("follow").unwrap_or_default(),
         }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::json::MAX_SAFE_INTEGER;
 use crate::domain::budget::BudgetExceeded;
 use crate::domain::recommendations::{self, Error, Recommendation, Request};
 use crate::http::error::ApiError;
@@ -19,8 +20,6 @@ use crate::llm::{self, CallContext};
 use crate::model::ids::ItemId;
 use crate::state::AppState;
 
-/// The largest integer up to which an `f64` represents all integers.
-const LARGEST_WHOLE: f64 = 9_007_199_254_740_991.0;
 /// Most items that the stylist chooses from.
 const MOST_ITEMS: i64 = 100;
 /// Longest wish, in characters.
@@ -64,7 +63,7 @@ struct RecommendOutfitsRequest {
 /// Reads a whole number. In JSON, 7.0 is the same number as 7.
 fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Option::<f64>::deserialize(deserializer)? {
-        Some(number) if number.fract() != 0.0 || number.abs() > LARGEST_WHOLE => {
+        Some(number) if number.fract() != 0.0 || number.abs() > MAX_SAFE_INTEGER as f64 => {
             Err(D::Error::custom("not a whole number"))
         }
         number => Ok(number.map(|number| number as i64)),

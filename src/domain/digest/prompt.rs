@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::score::{Summary, TopItem};
 use crate::base::text::cut;
 use crate::domain::answer::{entries, quoted};
-use crate::domain::style;
+use crate::domain::{style, wear};
 use crate::llm::{ChatRequest, Message, Purpose};
 use crate::model::digest::{DigestFeedback, Suggestion};
 use crate::model::vote::Signal;
@@ -21,8 +21,6 @@ pub const RECENT_FEEDBACK: usize = 30;
 /// Most ideas of each kind in the prompt.
 const MOST_LIKED: usize = 5;
 const MOST_DISLIKED: usize = 5;
-/// Fewest worn items for a meaningful wear history.
-const FEWEST_WORN: u64 = 5;
 /// Ideas per digest.
 const MOST_SUGGESTIONS: usize = 5;
 /// Most-worn categories with example pieces in the prompt.
@@ -137,7 +135,7 @@ pub fn request(wardrobe: &Summary, person: &Person, thumbs: &[DigestFeedback]) -
         let examples = style::example_pieces(count.category?);
         Some(Favourite { category: &count.name, wears: count.wears, examples })
     });
-    let note = (wardrobe.worn_items < FEWEST_WORN).then_some(
+    let note = wear::is_sparse(wardrobe.worn_items).then_some(
         "Fewer than 5 items have ever been worn: the wear history is sparse, so rely on counts and styles instead.",
     );
     let told = Told {

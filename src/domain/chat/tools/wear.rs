@@ -22,9 +22,6 @@ use crate::model::wardrobe::{WardrobeItem, Wear};
 /// Most items considered, newest first.
 const MAX_ITEMS: usize = 500;
 
-/// Fewest items with a wear history for a meaningful pattern.
-const FEWEST_WORN: usize = 5;
-
 /// Ranked items in the result.
 const MAX_RANKED: usize = 50;
 
@@ -175,7 +172,7 @@ impl Tool for GetWearPatterns {
         let _turn = self.0.large_reads.wait(user).await;
         let items = self.0.base.data.wardrobe.newest_owned(user, MAX_ITEMS).await?;
         let items_with_wear_history = items.iter().filter(|item| wear::has_history(item)).count();
-        if items_with_wear_history < FEWEST_WORN {
+        if wear::is_sparse(items_with_wear_history as u64) {
             let mut category_breakdown = Tally::default();
             items.iter().for_each(|item| category_breakdown.add(&category_of(item)));
             let sparse = WearPatterns::Sparse(Sparse {

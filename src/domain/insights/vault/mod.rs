@@ -12,6 +12,7 @@ use super::Question;
 use super::colour::Colour;
 use super::formulas::{self, Rate};
 use crate::domain::rates::Rates;
+use crate::domain::wear;
 use crate::model::insights::{BehavioralInsights, ColorShare, CpwIntel, Forecast, UnwornItem, VaultInsights};
 use crate::model::numbers::{ItemNumbers, Number};
 use crate::model::timestamp::Timestamp;
@@ -19,8 +20,6 @@ use crate::model::vocabulary::COLOURS;
 
 /// Days after which an item counts as unworn. Defined by the product.
 const UNWORN_DAYS: i64 = 90;
-/// Fewest worn items for a meaningful history. Defined by the product.
-const FEWEST_WORN: u64 = 5;
 /// How far in the future a wear may be: clocks differ, and some clients write their local date.
 const AHEAD: Duration = Duration::days(1);
 /// Default currency of a price. Defined by the product.
@@ -130,7 +129,7 @@ impl Vault {
                 currency: self.currency.clone(),
                 item_id: id.as_ref().into(),
             }),
-            sparse_history: count(|piece| piece.wears > 0) < FEWEST_WORN,
+            sparse_history: wear::is_sparse(count(|piece| piece.wears > 0)),
             top_color_wear_share: top_colour(pieces),
             unworn90d_pct: formulas::percent(unworn, pieces.len() as u64).map(Number),
         }
