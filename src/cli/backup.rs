@@ -8,11 +8,9 @@ use anyhow::{bail, ensure};
 use clap::Args;
 
 use super::output::{output, tell};
-use super::{block_on, clock, data_dir_flag, demo, settings};
+use super::{block_on, clock, data_dir_flag, demo, open_app, settings};
 use crate::app::backup::{self, BlobChanges, Manifest};
-use crate::app::{self, Backends};
 use crate::config::{Config, Documents, Environment};
-use crate::telemetry::Telemetry;
 
 /// Flags of `backup`.
 #[derive(Args)]
@@ -32,7 +30,6 @@ pub fn back_up(arguments: &BackupArguments) -> anyhow::Result<ExitCode> {
     let mut out = output();
     writeln!(out, "Backup of {} in {}", manifest.created_at, arguments.directory.display())?;
     show(&mut out, &manifest, Some(changes))?;
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,7 +51,6 @@ pub fn restore(arguments: &RestoreArguments) -> anyhow::Result<ExitCode> {
     let mut out = output();
     writeln!(out, "Backup of {} restored to {}", manifest.created_at, config.data_directory.display())?;
     show(&mut out, &manifest, None)?;
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,7 +100,6 @@ pub fn reset(arguments: &ResetArguments) -> anyhow::Result<ExitCode> {
     let mut out = output();
     let documents = if documents { "loaded" } else { "not loaded" };
     writeln!(out, "Demo {documents}, with {pictures} pictures")?;
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,9 +112,7 @@ fn confirm(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn load_demo(config: Config) -> anyhow::Result<(bool, usize)> {
-    let address = (config.server.bind, config.server.port).into();
-    let backends = Backends::open(&config, address, Telemetry::off())?;
-    let app = app::state(config, backends);
+    let app = open_app(config)?;
     let user = &app.config.identity.local_dev_user;
     let documents = demo::load_if_empty(&app.data, &*app.model, demo::gallery(&app), user, app.clock.now()).await?;
     demo::examples::import_documents(&app).await?;

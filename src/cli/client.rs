@@ -2,19 +2,21 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::Args;
-use futures::StreamExt;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::output::{complain, words};
+use super::output::{complain, say, words};
 use crate::net;
 
 /// Time limit for connecting.
@@ -134,6 +136,25 @@ impl Service {
         read(self.send(self.request(Method::GET, path).query(query)).await?).await
     }
 
+    /// Returns the elements of a list of the service, page by page.
+    pub fn list<'a, T: DeserializeOwned + 'a>(
+        &'a self,
+        path: &'a str,
+        query: Vec<(&'a str, &'a str)>,
+    ) -> impl Stream<Item = anyhow::Result<T>> + 'a {
+        let pages = stream::try_unfold(Some(None::<String>), move |page| {
+            let query = query.clone();
+            async move {
+                let Some(token) = page else { return anyhow::Ok(None) };
+                let mut query = query;
+                query.extend(token.as_deref().map(|token| ("continuationToken", token)));
+                let Page { elements, next_continuation_token } = self.get(path, &query).await?;
+                Ok(Some((stream::iter(elements.into_iter().map(Ok)), next_continuation_token.map(Some))))
+            }
+        });
+        pages.try_flatten()
+    }
+
     /// Sends a request and returns the answer, whatever its status.
     ///
     /// # Errors
@@ -178,6 +199,39 @@ impl Service {
         };
         bail!("{reason} ({}){hint}", status.as_u16())
     }
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<T> {
+    #[serde(alias = "deadLetters", alias = "items", alias = "jobs")]
+    elements: Vec<T>,
+    next_continuation_token: Option<String>,
+}
+
+/// Prints at most `most` elements of a list, one per line, and says if there are none or more.
+///
+/// # Errors
+/// When the list cannot be read, or its lines cannot be written.
+pub async fn print<T>(
+    list: impl Stream<Item = anyhow::Result<T>>,
+    most: usize,
+    none: &str,
+    line: fn(&T) -> String,
+) -> anyhow::Result<()> {
+    let mut list = pin!(list);
+    for printed in 0..most {
+        match list.try_next().await? {
+            Some(element) => say(&line(&element))?,
+            None if printed == 0 => return Ok(say(none)?),
+            None => return Ok(()),
+        }
+    }
+    if list.try_next().await?.is_some() {
+        say("and more")?;
+    }
+    Ok(())
 }
 
 /// Creates the error for an answer from a program other than PluckIt.

@@ -48,6 +48,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             writeln!(out, "{:names$}  {value:values$}  {}{note}", setting.name, setting.source.name())?;
         }
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,18 @@
 //! `pluckit dead-letters`: lists, shows, replays and deletes a running service's messages that failed for good.
 
-use std::io;
+use std::future::ready;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
+use futures::{StreamExt, TryStreamExt};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::block_on;
-use super::client::{Service, ServiceArguments, path_below};
+use super::client::{Service, ServiceArguments, path_below, print};
 use super::output::{one_line, say, tell};
 
 /// Most dead letters that are listed or searched for one.
@@ -87,13 +89,6 @@ struct DeadLetter {
     payload: Value,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    dead_letters: Vec<DeadLetter>,
-    next_continuation_token: Option<String>,
-}
-
 /// Runs the sub-command.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let service = arguments.service_arguments.service()?;
@@ -108,43 +103,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Reads dead letters, newest first, until `is_enough`. Returns whether there are more.
-async fn read_all(
-    service: &Service,
-    status: Option<Status>,
-    mut is_enough: impl FnMut(DeadLetter) -> io::Result<bool>,
-) -> anyhow::Result<bool> {
-    let (mut seen, mut after) = (0, None::<String>);
-    loop {
-        let mut query = Vec::new();
-        query.extend(status.map(|status| ("status", status.name())));
-        query.extend(after.as_deref().map(|token| ("continuationToken", token)));
-        let page: Page = service.get(PATH, &query).await?;
-        for letter in page.dead_letters {
-            seen += 1;
-            if is_enough(letter)? || seen >= MOST_LISTED {
-                return Ok(true);
-            }
-        }
-        after = page.next_continuation_token;
-        if after.is_none() {
-            return Ok(false);
-        }
-    }
-}
-
 async fn list(service: &Service, status: Option<Status>) -> anyhow::Result<ExitCode> {
-    let mut is_empty = true;
-    let has_more = read_all(service, status, |letter| {
-        is_empty = false;
-        say(&line(&letter)).map(|()| false)
-    })
-    .await?;
-    if is_empty {
-        say("there are no dead letters")?;
-    } else if has_more {
-        say("and more")?;
-    }
+    let query = status.map(|status| ("status", status.name())).into_iter().collect();
+    print(service.list(PATH, query), MOST_LISTED, "there are no dead letters", line).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,15 +117,9 @@ fn line(letter: &DeadLetter) -> String {
 }
 
 async fn show(service: &Service, id: &str) -> anyhow::Result<ExitCode> {
-    let mut found = None;
-    read_all(service, None, |letter| {
-        if letter.id == id {
-            found = Some(letter);
-        }
-        Ok(found.is_some())
-    })
-    .await?;
-    let Some(letter) = found else { bail!("there is no dead letter {}", one_line(id)) };
+    let letters = service.list(PATH, Vec::new()).take(MOST_LISTED);
+    let mut found = pin!(letters.try_filter(|letter: &DeadLetter| ready(letter.id == id)));
+    let Some(letter) = found.try_next().await? else { bail!("there is no dead letter {}", one_line(id)) };
     let mut lines = vec![
         format!("Letter   {}", letter.id),
         format!("Status   {}", letter.status),

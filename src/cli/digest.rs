@@ -1,19 +1,16 @@
 //! `pluckit digest`: creates and shows a digest for one user.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::demo;
 use super::output::{complain, harmless, output};
-use super::{UserArguments, block_on, data_dir_flag, documents, settings};
-use crate::app::{self, Backends};
+use super::{UserArguments, block_on, documents, open_app};
 use crate::domain::digest::{Outcome, Reason, Trigger, facts};
 use crate::model::digest::Digest;
 use crate::routes::digest::RunDigestResponse;
-use crate::telemetry::Telemetry;
 use crate::telemetry::observe::Observation;
 
 /// Width of printed text, in characters.
@@ -34,13 +31,9 @@ pub struct Arguments {
 
 /// Creates the digest, unless there is no reason to, and prints the result.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = settings(&data_dir_flag(arguments.user_arguments.data_dir.as_deref()))?;
-    let user = arguments.user_arguments.user.clone().unwrap_or_else(|| config.identity.local_dev_user.clone());
-    // Nothing listens: the address is only used for picture URLs, and digests have none.
-    let backends =
-        Backends::open(&config, SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port)), Telemetry::off())?;
+    let (config, user) = arguments.user_arguments.settings()?;
     let outcome = block_on(async {
-        let app = app::state(config, backends);
+        let app = open_app(config)?;
         if demo::load(&app).await {
             complain(&format!("the store was empty, so the demo was loaded: {}", documents(&app.config)));
         }
@@ -58,7 +51,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::block_on;
-use super::client::{Service, ServiceArguments, path_below, read};
+use super::client::{Service, ServiceArguments, path_below, print, read};
 use super::output::{one_line, say, tell, words};
 use crate::model::job::JobStatus;
 
@@ -127,13 +127,6 @@ struct Change {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    jobs: Vec<Job>,
-    next_continuation_token: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct File {
     path: String,
     title: String,
@@ -189,24 +182,8 @@ fn parse_status(text: &str) -> Result<&'static str, String> {
 
 async fn list(service: &Service, status: Option<&str>, all: bool) -> anyhow::Result<()> {
     let path = if all { "/api/admin/jobs" } else { "/api/jobs" };
-    let (mut listed, mut after) = (0, None);
-    loop {
-        let mut query: Vec<(&str, &str)> = Vec::new();
-        query.extend(status.map(|status| ("status", status)));
-        query.extend(after.as_deref().map(|token| ("continuationToken", token)));
-        let page: Page = service.get(path, &query).await?;
-        for job in page.jobs.iter().take(MOST_LISTED - listed) {
-            say(&line(job))?;
-            listed += 1;
-        }
-        after = page.next_continuation_token;
-        if after.is_none() {
-            return if listed == 0 { Ok(say("there are no jobs")?) } else { Ok(()) };
-        }
-        if listed >= MOST_LISTED {
-            return Ok(say("and more")?);
-        }
-    }
+    let query = status.map(|status| ("status", status)).into_iter().collect();
+    print(service.list(path, query), MOST_LISTED, "there are no jobs", line).await
 }
 
 /// Formats a job as one line.

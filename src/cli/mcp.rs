@@ -1,7 +1,6 @@
 //! `pluckit mcp`: serves the wardrobe of a data directory to an assistant on this machine, over standard input and
 //! output. Messages for people go to standard error, which assistants keep in a log.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +8,10 @@ use clap::Args;
 
 use super::demo;
 use super::output::{complain, is_terminal};
-use super::{UserArguments, block_on, documents};
-use crate::app::{self, Backends};
+use super::{UserArguments, block_on, documents, open_app};
+use crate::app;
 use crate::mcp::{Server, pipes};
 use crate::model::api_token::{Scope, Scopes};
-use crate::telemetry::Telemetry;
 use crate::workers::{functions, pump};
 
 /// Time limit of work in progress after the assistant has disconnected.
@@ -45,10 +43,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let scopes = if arguments.read_only { Scopes::only([Scope::WardrobeRead]) } else { Scopes::ALL };
     block_on(async {
-        // Nothing listens: the address is only used for picture URLs, which `pluckit serve` answers.
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.server.port));
-        let backends = Backends::open(&config, address, Telemetry::off())?;
-        let app = app::state(config, backends);
+        let app = open_app(config)?;
         let has_demo_now = !arguments.read_only && demo::load(&app).await;
         let demo = if has_demo_now { ": there was none, so the demo was loaded" } else { "" };
         complain(&format!("the wardrobe of {user}, {}{demo}", documents(&app.config)));

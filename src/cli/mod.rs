@@ -36,12 +36,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app;
+use crate::app::{self, Backends};
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{Config, Documents, masked_url};
 use crate::domain::transfer;
 use crate::model::ids::UserId;
+use crate::state::AppState;
 use crate::store::DocumentStore;
+use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Metrics;
 
 use self::output::{complain, is_reader_gone, output};
@@ -213,6 +215,14 @@ fn settings(flags: &Flags) -> anyhow::Result<Config> {
         complain(&format!("warning: {warning}"));
     }
     Ok(config)
+}
+
+/// Opens the back ends for a command that does the service's work without listening.
+fn open_app(config: Config) -> anyhow::Result<AppState> {
+    // The address is only used for the URLs of pictures, which `pluckit serve` answers.
+    let address = (config.server.bind, config.server.port).into();
+    let backends = Backends::open(&config, address, Telemetry::off())?;
+    Ok(app::state(config, backends))
 }
 
 /// Describes the document store in use.

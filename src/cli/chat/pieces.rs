@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use futures::{StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use crate::cli::client::Service;
 use crate::cli::output::words as one_line;
 
-/// Most pages of the wardrobe that are read.
-const MOST_PAGES: usize = 20;
+/// Most pieces of the wardrobe that are read.
+const MOST_READ: usize = 2000;
 /// Most pieces shown below an answer.
 const MOST_SHOWN: usize = 12;
 /// Most words after "your" that can name a piece.
@@ -18,13 +19,6 @@ const OCCASIONS: [&str; 15] = [
     "casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm",
     "layering", "basic", "sport",
 ];
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    items: Vec<Piece>,
-    next_continuation_token: Option<String>,
-}
 
 /// A piece of the wardrobe.
 #[derive(Deserialize)]
@@ -58,18 +52,7 @@ struct Price {
 /// # Errors
 /// When the service does not answer, or has no wardrobe.
 pub async fn load(service: &Service) -> anyhow::Result<Vec<Piece>> {
-    let (mut pieces, mut after) = (Vec::new(), None::<String>);
-    for _ in 0..MOST_PAGES {
-        let mut query = vec![("pageSize", "100")];
-        query.extend(after.as_deref().map(|token| ("continuationToken", token)));
-        let page: Page = service.get("/api/wardrobe", &query).await?;
-        pieces.extend(page.items);
-        after = page.next_continuation_token;
-        if after.is_none() {
-            break;
-        }
-    }
-    Ok(pieces)
+    service.list("/api/wardrobe", vec![("pageSize", "100")]).take(MOST_READ).try_collect().await
 }
 
 impl Piece {
