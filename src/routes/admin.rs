@@ -135,7 +135,7 @@ struct ListDeadLettersRequest {
 
 impl Read for ListDeadLettersRequest {
     fn read(fields: &mut Fields) -> Self {
-        let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
+        let status = fields.filled_text("status", LONGEST_STATUS);
         fields.rule("status", || json!({ "enum": ["", "dead_lettered", "replayed"] }));
         Self { status, after: fields.continuation_token() }
     }

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read};
+use crate::http::extract::{AppJson, AppQuery, Fields, Read};
 use crate::model::audit::AuditEntry;
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
@@ -29,10 +29,8 @@ struct ListActionsRequest {
 
 impl Read for ListActionsRequest {
     fn read(fields: &mut Fields) -> Self {
-        let user = fields.optional_text("userId", LONGEST_ID).filter(|user| !user.is_empty());
-        let after =
-            fields.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN).filter(|token| !token.is_empty());
-        Self { user: user.map(UserId::from), after }
+        let user = fields.filled_text("userId", LONGEST_ID);
+        Self { user: user.map(UserId::from), after: fields.continuation_token() }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::chat::runs::{RunView, ToolView};
 use crate::http::chat_events::{Form, WireEvent, last_event_id, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
-use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, LONGEST_CONTINUATION_TOKEN, Read, chat_id};
+use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, chat_id};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::chat_run::{RunStatus, RunSummary, StopReason};
 use crate::model::ids::{ChatId, RunId};
@@ -45,15 +45,14 @@ struct ListRunsRequest {
 
 impl Read for ListRunsRequest {
     fn read(fields: &mut Fields) -> Self {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let chat_id = fields.optional_chat_id("chatId");
-        let status = filled(fields.optional_text("status", LONGEST_STATUS));
+        let status = fields.filled_text("status", LONGEST_STATUS);
         fields.rule("status", || json!({ "enum": ["", "running", "completed", "stopped", "failed"] }));
         Self {
             chat_id,
             status,
             page_size: fields.integer_within("pageSize", DEFAULT_PAGE, 1..=LARGEST_PAGE),
-            after: filled(fields.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN)),
+            after: fields.continuation_token(),
         }
     }
 }

@@ -61,7 +61,7 @@ struct ListJobsRequest {
 
 impl Read for ListJobsRequest {
     fn read(fields: &mut Fields) -> Self {
-        let status = fields.optional_text("status", LONGEST_STATUS).filter(|status| !status.is_empty());
+        let status = fields.filled_text("status", LONGEST_STATUS);
         fields.rule("status", || json!({ "enum": ["", "Pending", "Running", "Completed", "Failed", "Terminated"] }));
         Self { status, after: fields.continuation_token() }
     }

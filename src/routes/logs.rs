@@ -49,13 +49,12 @@ struct ListLinesRequest {
 
 impl Read for ListLinesRequest {
     fn read(fields: &mut Fields) -> Self {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let level = filled(fields.optional_text("level", LONGEST_LEVEL));
+        let level = fields.filled_text("level", LONGEST_LEVEL);
         fields.rule("level", || json!({ "enum": ["", "error", "warn", "info", "debug", "trace"] }));
         Self {
             level,
-            request_id: filled(fields.optional_text("requestId", LONGEST_REQUEST_ID)),
-            text: filled(fields.optional_text("text", LONGEST_TEXT)),
+            request_id: fields.filled_text("requestId", LONGEST_REQUEST_ID),
+            text: fields.filled_text("text", LONGEST_TEXT),
             after: fields.integer_within("after", 0, 0..=MAX_SAFE_INTEGER).unsigned_abs(),
             limit: fields.integer_within("limit", DEFAULT_LINES, 1..=MOST_LINES as i64),
             follow: fields.optional_flag("follow").unwrap_or_default(),

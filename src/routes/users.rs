@@ -37,9 +37,8 @@ struct ListUsersRequest {
 
 impl Read for ListUsersRequest {
     fn read(fields: &mut Fields) -> Self {
-        let user = fields.optional_text("userId", LONGEST_ID).filter(|user| !user.is_empty());
-        let after = fields.optional_text("continuationToken", LONGEST_TOKEN).filter(|token| !token.is_empty());
-        Self { user: user.map(UserId::from), after }
+        let user = fields.filled_text("userId", LONGEST_ID);
+        Self { user: user.map(UserId::from), after: fields.filled_text("continuationToken", LONGEST_TOKEN) }
     }
 }
 

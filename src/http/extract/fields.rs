@@ -107,9 +107,14 @@ impl Fields {
         }
     }
 
+    /// Like [`optional_text`](Self::optional_text); an empty string counts as absent.
+    pub fn filled_text(&mut self, name: &'static str, most: usize) -> Option<String> {
+        self.optional_text(name, most).filter(|text| !text.is_empty())
+    }
+
     /// Reads the `continuationToken` of a query; `None` for the first page.
     pub fn continuation_token(&mut self) -> Option<String> {
-        self.optional_text("continuationToken", LONGEST_CONTINUATION_TOKEN).filter(|token| !token.is_empty())
+        self.filled_text("continuationToken", LONGEST_CONTINUATION_TOKEN)
     }
 
     /// Reads an optional integer, which may be written as a string, as in queries.

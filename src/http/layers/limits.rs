@@ -57,15 +57,17 @@ fn write(remainder: Remainder, response: &mut Response) {
     }
 }
 
+/// Enforces the caller's quota. `payer` is charged for the concurrent request and its bodies.
 async fn limit(
     app: &AppState,
     kind: Kind,
     caller: &Caller,
+    payer: &Caller,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let remainder = app.limits.count(kind, caller)?;
-    let mut response = admit(app, caller, request, next).await?;
+    let mut response = admit(app, payer, request, next).await?;
     if let Some(remainder) = remainder {
         write(remainder, &mut response);
     }
@@ -93,7 +95,8 @@ pub async fn limit_user(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    limit(&app, kind, &Caller::User(user), request, next).await
+    let caller = Caller::User(user);
+    limit(&app, kind, &caller, &caller, request, next).await
 }
 
 /// Layer of public routes: enforces a quota per address.
@@ -106,7 +109,7 @@ pub async fn limit_address(
     next: Next,
 ) -> Result<Response, ApiError> {
     let caller = Caller::Address(address_of(&app.limits, request.headers(), request.extensions().get()));
-    limit(&app, kind, &caller, request, next).await
+    limit(&app, kind, &caller, &caller, request, next).await
 }
 
 /// Layer of upload routes for users and services, inside the one that identifies callers: enforces a quota per user.
@@ -131,12 +134,7 @@ pub async fn limit_upload(
         Caller::Address(_) if !app.config.media.is_open => Caller::Service,
         Caller::User(_) | Caller::Address(_) | Caller::Service => caller.clone(),
     };
-    let remainder = app.limits.count(kind, &caller)?;
-    let mut response = admit(&app, &payer, request, next).await?;
-    if let Some(remainder) = remainder {
-        write(remainder, &mut response);
-    }
-    Ok(response)
+    limit(&app, kind, &caller, &payer, request, next).await
 }
 
 /// Layer for routes of services, inside the one that authenticates them. There is no quota.
