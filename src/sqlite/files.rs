@@ -8,14 +8,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Error, Result};
-use super::place::{first_damage, set_up};
+use super::place::{FLAGS, first_damage, set_up};
 use crate::base::private_files;
 
 /// Length of a database file's header.
 const HEADER_BYTES: u64 = 100;
 
 /// Adds the SQL functions that a kind of file needs.
-type Connect = fn(&Connection) -> rusqlite::Result<()>;
+pub type Connect = fn(&Connection) -> rusqlite::Result<()>;
 
 /// Writes a consistent snapshot of the file, even during concurrent writes. `to` must not exist. The copy is readable
 /// only by its owner, needs no write-ahead log, and is durable when this returns.
@@ -43,14 +43,18 @@ pub fn find_damage(path: &Path, connect: Connect) -> Result<Option<String>> {
     }
 }
 
-fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether the error says that the file is damaged.
+pub(super) fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
     let code = error.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-fn open(path: &Path, connect: Connect) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags)?;
+/// Opens a read-only connection.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn open(path: &Path, connect: Connect) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | FLAGS)?;
     set_up(&connection, connect)?;
     Ok(connection)
 }
@@ -89,8 +93,7 @@ pub fn delete(path: &Path) -> Result<bool> {
     if !path.try_exists().map_err(unusable)? {
         return Ok(true);
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS)?;
     connection.busy_timeout(Duration::ZERO)?;
     // Leaving WAL mode needs exclusive access to the file.
     let mode = connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0));

@@ -77,7 +77,7 @@ pub fn now_ms(clock: &dyn Clock) -> i64 {
 /// Set-up of a kind of file. `E` is its user's error type.
 pub struct Schema<E> {
     /// Adds functions to a new connection.
-    pub connect: fn(&Connection) -> rusqlite::Result<()>,
+    pub connect: files::Connect,
     /// Migrates tables and indexes when the file is opened.
     pub prepare: fn(&mut Connection) -> Result<(), E>,
 }

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Error, Result};
+use super::files::{self, Connect, is_damage};
 use crate::base::private_files;
 
+/// Flags of every connection: it is used by one thread at a time, and its errors are detailed.
+pub(super) const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_EXRESCODE);
 /// Page cache per connection: the upper tree levels and the working set. The operating system also caches the file.
 const CACHE_KIB: i32 = 4_096;
 /// How long a statement waits for another process that writes to the file.
@@ -54,7 +57,7 @@ fn identity_of(found: &Metadata) -> Identity {
 /// Location of a database file.
 pub(super) struct Place {
     pub path: PathBuf,
-    pub connect: fn(&Connection) -> rusqlite::Result<()>,
+    pub connect: Connect,
     /// Identity of the file when it was opened.
     pub file: Identity,
 }
@@ -75,15 +78,12 @@ impl Place {
     }
 
     pub(super) fn log_identity(&self) -> io::Result<Identity> {
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        identity(Path::new(&log))
+        let [log, _] = files::logs(&self.path);
+        identity(&log)
     }
 
     pub(super) fn open_writer(&self) -> Result<Connection> {
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE | FLAGS)?;
         set_up(&connection, self.connect)?;
         keep_a_log(&connection)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -95,11 +95,7 @@ impl Place {
     /// Opens a read-only connection, only to the original file.
     pub(super) fn open_reader(&self) -> Result<Connection> {
         self.check()?;
-        let connection = Connection::open_with_flags(
-            &self.path,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE,
-        )?;
-        set_up(&connection, self.connect)?;
+        let connection = files::open(&self.path, self.connect)?;
         self.check()?;
         Ok(connection)
     }
@@ -109,11 +105,7 @@ impl Place {
         connection.progress_handler(STEPS, Some(move || stopping.load(Ordering::Relaxed)))?;
         match first_damage(&connection) {
             // A file may be too damaged to be checked.
-            Err(error)
-                if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) =>
-            {
-                Ok(Some(error.to_string()))
-            }
+            Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
             found => Ok(found?),
         }
     }
@@ -154,10 +146,7 @@ pub(super) fn create_file(path: &Path) -> io::Result<()> {
 }
 
 /// Configures a new connection.
-pub(super) fn set_up(
-    connection: &Connection,
-    connect: fn(&Connection) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
+pub(super) fn set_up(connection: &Connection, connect: Connect) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", false)?;

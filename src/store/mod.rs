@@ -2,11 +2,12 @@
 //!
 //! One small trait, [`DocumentStore`], with two back ends: [`sqlite`] (embedded) and [`cosmos`] (Azure Cosmos DB). The
 //! store is independent of the domain: documents are JSON, and `data/` has their types. Both back ends give the
-//! guarantees documented here; `tests/unit/store/contract.rs` tests them.
+//! guarantees documented here; `tests/unit/store/contract/` tests them.
 
 pub mod cosmos;
 pub mod query;
 pub mod sqlite;
+mod validity;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -245,17 +246,6 @@ async fn write_trial(store: &impl DocumentStore) -> Result<()> {
     let key = Key::new(Container::VaultInsightsCache, "system", "readiness");
     let trial = serde_json::json!({ "id": key.id, "userId": key.partition, "ttl": TRIAL_SECONDS });
     store.upsert(&key, &trial).await.map(drop)
-}
-
-/// Checks the size of a document; used by both back ends before a write.
-///
-/// # Errors
-/// [`Error::TooLarge`] when the compact JSON text has more than [`MAX_DOCUMENT_BYTES`].
-pub(crate) fn check_size(json: &str) -> Result<()> {
-    if json.len() > MAX_DOCUMENT_BYTES {
-        return Err(Error::TooLarge { size_bytes: json.len() });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 #[path = "../../src/sqlite/error.rs"]
 #[expect(unused_imports, unused_macros, reason = "the store and the queue use the rest")]
 mod error;
+#[path = "../../src/sqlite/files.rs"]
+#[expect(dead_code, reason = "the database is in memory")]
+mod files;
 #[path = "../../src/sqlite/group.rs"]
 mod group;
 #[path = "../../src/sqlite/place.rs"]

@@ -5,10 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::store::validity::SYSTEM_FIELDS;
 use crate::store::{ETag, Stored};
-
-/// Fields that the service adds to every document.
-pub(super) const SYSTEM_FIELDS: [&str; 5] = ["_rid", "_self", "_etag", "_attachments", "_ts"];
 
 /// Size in bytes that most documents do not exceed.
 const USUAL_LENGTH: usize = 1024;

@@ -46,9 +46,10 @@ pub use schema::InitReport;
 
 use self::document::Document;
 use self::once::Once;
+use super::validity::{SYSTEM_FIELDS, check_batch, check_key, check_size, key_of};
 use super::{
-    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, PartitionIndex, Query,
-    Result, Scope, Stored, Upkeep, Write, check_size, write_trial,
+    ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, Page, PartitionIndex, Query, Result, Scope,
+    Stored, Upkeep, Write, write_trial,
 };
 use crate::azure::Identity;
 use crate::base::chain::Chain;
@@ -80,9 +81,6 @@ const TOKEN_PREFIX: &str = "c1.";
 
 /// Longest page that the service returns.
 const LONGEST_PAGE: usize = 1000;
-
-/// Most operations in a batch of the service.
-const LARGEST_BATCH: usize = 100;
 
 /// The service timestamps writes in seconds. [`PartitionIndex::changes`] cannot detect a second write within the same
 /// second, so a mark counts only after that second, plus a margin for clock skew.
@@ -180,7 +178,7 @@ impl CosmosStore {
         let mut wanted = document.clone();
         if let Some(fields) = wanted.as_object_mut() {
             // The service replaces these.
-            fields.retain(|name, _| !document::SYSTEM_FIELDS.contains(&name.as_str()));
+            fields.retain(|name, _| !SYSTEM_FIELDS.contains(&name.as_str()));
         }
         Ok(same_content(&content, &wanted).then_some(stored.etag))
     }
@@ -190,7 +188,7 @@ impl CosmosStore {
         for write in writes {
             let done = match write {
                 Write::Create { document } | Write::Replace { document, .. } => {
-                    let key = Key::new(container, partition, id_of(document)?);
+                    let key = key_of(container, partition, document)?;
                     self.stored_as(&key, document).await?.is_some()
                 }
                 Write::Delete { id, .. } => self.read(&Key::new(container, partition, id)).await?.is_none(),
@@ -216,11 +214,7 @@ impl CosmosStore {
         statement: azure_data_cosmos::Query,
     ) -> Result<Counted> {
         let client = self.container(container).await?;
-        let scope = match scope {
-            Scope::Partition(partition) => FeedScope::partition(partition.clone()),
-            Scope::All => FeedScope::full_container(),
-        };
-        let asked = answered(client.query_items::<Counted>(statement, scope, None)).await?;
+        let asked = answered(client.query_items::<Counted>(statement, feed(scope), None)).await?;
         let mut pages = asked.map_err(error)?.into_pages();
         let mut all = Counted::default();
         // A large partition returns partial results.
@@ -309,10 +303,6 @@ impl CosmosStore {
         wanted: usize,
     ) -> Result<(Vec<Stored>, Option<String>)> {
         let container = self.container(query.container).await?;
-        let scope = match &query.scope {
-            Scope::Partition(partition) => FeedScope::partition(partition.clone()),
-            Scope::All => FeedScope::full_container(),
-        };
         let hint = u32::try_from(wanted).ok().and_then(NonZeroU32::new);
         let mut options = QueryOptions::default()
             .with_max_item_count(hint.map_or(MaxItemCountHint::ServerDecides, MaxItemCountHint::Limit));
@@ -320,7 +310,8 @@ impl CosmosStore {
             options = options.with_continuation_token(ContinuationToken::from_string(token));
         }
         let ask = async {
-            let mut pages = container.query_items::<Document>(statement, scope, Some(options)).await?.into_pages();
+            let mut pages =
+                container.query_items::<Document>(statement, feed(&query.scope), Some(options)).await?.into_pages();
             let Some(answer) = pages.try_next().await? else { return Ok((Vec::new(), None)) };
             Ok::<_, CosmosError>((answer.into_items(), Some(pages.to_continuation_token()?)))
         };
@@ -398,19 +389,17 @@ impl DocumentStore for CosmosStore {
         if writes.is_empty() {
             return Ok(());
         }
-        if writes.len() > LARGEST_BATCH {
-            return Err(failed(format!("a batch has at most {LARGEST_BATCH} writes, not {}", writes.len())));
-        }
+        check_batch(writes)?;
         let mut batch = TransactionalBatch::new(partition.to_owned());
         let mut size_bytes = 0;
         for write in writes {
             batch = match write {
                 Write::Create { document } => {
-                    size_bytes += checked(&Key::new(container, partition, id_of(document)?), document)?.get().len();
+                    size_bytes += checked(&key_of(container, partition, document)?, document)?.get().len();
                     batch.create_item(document)
                 }
                 Write::Replace { document, etag } => {
-                    let key = Key::new(container, partition, id_of(document)?);
+                    let key = key_of(container, partition, document)?;
                     size_bytes += checked(&key, document)?.get().len();
                     let options = BatchReplaceOptions::default().with_precondition(if_match(etag));
                     batch.replace_item(key.id, document, Some(options))
@@ -425,9 +414,7 @@ impl DocumentStore for CosmosStore {
             }
             .map_err(error)?;
         }
-        if size_bytes > MAX_DOCUMENT_BYTES {
-            return Err(Error::TooLarge { size_bytes });
-        }
+        check_size(size_bytes)?;
         let client = self.container(container).await?;
         let answered = answered(client.execute_transactional_batch(batch, None)).await?;
         let response = answered.map_err(|failure| write_error(failure, size_bytes))?;
@@ -501,6 +488,13 @@ async fn answered<T>(call: impl Future<Output = T>) -> Result<T> {
     Ok(deadline::within(OPERATION_DEADLINE, Box::pin(call)).await?)
 }
 
+fn feed(scope: &Scope) -> FeedScope {
+    match scope {
+        Scope::Partition(partition) => FeedScope::partition(partition.clone()),
+        Scope::All => FeedScope::full_container(),
+    }
+}
+
 /// Connects to the account.
 ///
 /// # Errors
@@ -557,17 +551,9 @@ impl DiagnosticsHandler for CallMeter {
 
 /// Serialises the document after checking that it can be saved at `key`.
 fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
-    let partition_key = key.container.spec().partition_key;
-    if !key.is_valid() {
-        return Err(failed("no document can have this id and partition key"));
-    }
-    if document.get("id").and_then(Value::as_str) != Some(&key.id)
-        || document.get(partition_key).and_then(Value::as_str) != Some(&key.partition)
-    {
-        return Err(failed("the document's id and partition key are not those it is saved under"));
-    }
+    check_key(key, document)?;
     let text = serde_json::value::to_raw_value(document).map_err(|fault| Error::Failed(fault.into()))?;
-    check_size(text.get())?;
+    check_size(text.get().len())?;
     Ok(text)
 }
 
@@ -602,10 +588,6 @@ fn sort_ties(documents: &mut Vec<Stored>, first: &str, ties: &[(&'static str, Di
     }
     documents.extend(keyed.into_iter().map(|(_, stored)| stored));
     Ok(())
-}
-
-fn id_of(document: &Value) -> Result<&str> {
-    document.get("id").and_then(Value::as_str).ok_or_else(|| failed("a document without an id"))
 }
 
 fn if_match(etag: &ETag) -> Precondition {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, InterruptHandle, OptionalExtension, params, params_from_iter};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -26,16 +26,15 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use uuid::Uuid;
 
+use super::validity::{SYSTEM_FIELDS, check_batch, check_key, check_size, key_of};
 use super::{
-    ChangeMark, Container, DocumentStore, ETag, Error, Key, MAX_DOCUMENT_BYTES, Page, PartitionIndex, Query, Result,
-    Stored, Upkeep, Write, check_size, write_trial,
+    ChangeMark, Container, DocumentStore, ETag, Error, Key, Page, PartitionIndex, Query, Result, Stored, Upkeep, Write,
+    write_trial,
 };
 use crate::base::clock::Clock;
 use crate::model::containers::TimeToLive;
 use crate::sqlite::{self, Engine, Schema};
 
-/// Most writes in one batch: the limit of Cosmos DB.
-const MAX_BATCH: usize = 100;
 /// Most expired documents deleted per transaction, so that other writes are not held up.
 const SWEEP: usize = 500;
 /// Most concurrent queries that take longer than [`SHORT`]. The other readers stay free for short ones.
@@ -46,29 +45,13 @@ const SHORT: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_millis(20);
 /// Time limit of a query.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Fields that Cosmos DB adds to each document. Values of writers are discarded, and readers never see these fields.
-const SYSTEM_FIELDS: [&str; 6] = ["_rid", "_self", "_etag", "_attachments", "_ts", "_lsn"];
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 const SCHEMA: Schema<Error> = Schema { connect: sql::add_functions, prepare: schema::bring_up_to_date };
 
-/// A call that cannot succeed: a bug in this program.
+/// A document that cannot be stored: a bug in this program.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("no document can have this key")]
-    InvalidKey,
-    #[error("the document is not an object with the id and partition of its key")]
-    OtherKey,
-    #[error("`ttl` must be -1 or a whole number of seconds from 1 to {}", i32::MAX)]
-    InvalidTimeToLive,
-    #[error("{0} writes in one batch; at most {MAX_BATCH} are possible")]
-    LongBatch(usize),
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        Self::Failed(fault.into())
-    }
-}
+#[error("`ttl` must be -1 or a whole number of seconds from 1 to {}", i32::MAX)]
+struct InvalidTimeToLive;
 
 /// A query exceeded its time limit.
 #[derive(Debug, thiserror::Error)]
@@ -187,9 +170,7 @@ impl SqliteStore {
     /// [`Error::Failed`] when the file cannot be opened again.
     pub fn at_this_moment(mut self) -> Result<Self> {
         let Some(path) = &self.path else { return Ok(self) };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        sql::add_functions(&connection)?;
+        let connection = sqlite::files::open(path, SCHEMA.connect)?;
         connection.execute_batch("BEGIN")?;
         // The snapshot begins with the first read.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -332,18 +313,13 @@ impl DocumentStore for SqliteStore {
     }
 
     async fn batch(&self, container: Container, partition: &str, writes: &[Write]) -> Result<()> {
-        if writes.len() > MAX_BATCH {
-            return Err(Fault::LongBatch(writes.len()).into());
-        }
+        check_batch(writes)?;
         let now_ms = self.now_ms();
         let mut steps = Vec::with_capacity(writes.len());
         for write in writes {
             steps.push(Step::new(container, partition, write, now_ms)?);
         }
-        let size_bytes = steps.iter().map(Step::size_bytes).sum();
-        if size_bytes > MAX_DOCUMENT_BYTES {
-            return Err(Error::TooLarge { size_bytes });
-        }
+        check_size(steps.iter().map(Step::size_bytes).sum())?;
         self.engine
             .write(move |connection| {
                 for step in &steps {
@@ -447,17 +423,10 @@ struct Row {
 
 impl Row {
     fn new(key: &Key, document: &Value, now_ms: i64) -> Result<Self> {
-        if !key.is_valid() {
-            return Err(Fault::InvalidKey.into());
-        }
-        let spec = key.container.spec();
-        let has = |field: &str, value: &str| document.get(field).and_then(Value::as_str) == Some(value);
-        if !has("id", &key.id) || !has(spec.partition_key, &key.partition) {
-            return Err(Fault::OtherKey.into());
-        }
+        check_key(key, document)?;
         let json = without_system_fields(document).to_string();
-        check_size(&json)?;
-        let life_seconds = life_seconds(spec.time_to_live, document)?;
+        check_size(json.len())?;
+        let life_seconds = life_seconds(key.container.spec().time_to_live, document)?;
         Ok(Self {
             table: sql::table(key.container),
             key: key.clone(),
@@ -529,15 +498,10 @@ enum Step {
 
 impl Step {
     fn new(container: Container, partition: &str, write: &Write, now_ms: i64) -> Result<Self> {
-        let key_of = |document: &Value| {
-            let id = document.get("id").and_then(Value::as_str).ok_or(Fault::OtherKey)?;
-            Ok::<_, Error>(Key::new(container, partition, id))
-        };
+        let row = |document| Row::new(&key_of(container, partition, document)?, document, now_ms);
         match write {
-            Write::Create { document } => Ok(Self::Create(Row::new(&key_of(document)?, document, now_ms)?)),
-            Write::Replace { document, etag } => {
-                Ok(Self::Replace(Row::new(&key_of(document)?, document, now_ms)?, etag.clone()))
-            }
+            Write::Create { document } => Ok(Self::Create(row(document)?)),
+            Write::Replace { document, etag } => Ok(Self::Replace(row(document)?, etag.clone())),
             Write::Delete { id, etag } => Ok(Self::Delete(Key::new(container, partition, id), etag.clone(), now_ms)),
         }
     }
@@ -572,7 +536,7 @@ fn life_seconds(container: TimeToLive, document: &Value) -> Result<Option<i64>> 
         None | Some(Value::Null) => None,
         Some(ttl) => match ttl.as_i64() {
             Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Some(seconds),
-            _ => return Err(Fault::InvalidTimeToLive.into()),
+            _ => return Err(Error::Failed(InvalidTimeToLive.into())),
         },
     };
     let seconds = match (container, own) {
