@@ -1,16 +1,13 @@
 //! Calls of the SDK with a time limit, and what their failures mean.
 
-use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
 use azure_core::error::ErrorKind;
 
+use crate::base::chain::Cause;
 use crate::base::deadline::{self, Elapsed};
 use crate::base::outage;
-
-/// Source of a failure.
-type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a call failed.
 pub enum CallError {

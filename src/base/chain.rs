@@ -1,7 +1,10 @@
-//! Formatting errors with all their causes.
+//! Causes of errors, and formatting errors with all of them.
 
 use std::error::Error as StdError;
 use std::fmt;
+
+/// The error below another one.
+pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Displays an error with its causes: `what failed: cause: cause of the cause`.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));

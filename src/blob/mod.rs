@@ -6,7 +6,6 @@
 pub mod azure;
 pub mod local;
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::str::FromStr;
@@ -19,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use time::OffsetDateTime;
 use url::Url;
 
+use crate::base::chain::Cause;
 use crate::base::hash::{sha256_hex, sha256_hex_of};
 use crate::config::is_loopback;
 
@@ -35,9 +35,6 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Result of an operation on blobs.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Source of an [`Error`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why an operation on blobs failed.
 #[derive(Debug, thiserror::Error)]

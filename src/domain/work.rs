@@ -1,11 +1,7 @@
 //! Errors of processing queue messages.
 
-use std::error::Error as StdError;
-
+use crate::base::chain::Cause;
 use crate::data::{self, lease};
-
-/// The error below a [`WorkError`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a message was not processed.
 #[derive(Debug, thiserror::Error)]

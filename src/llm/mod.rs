@@ -9,7 +9,6 @@ pub mod observed;
 pub mod offline;
 pub mod openai;
 
-use std::error::Error as StdError;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +19,8 @@ use futures::stream::BoxStream;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
+
+use crate::base::chain::Cause;
 
 pub use self::context::{CallContext, Meter, Payer};
 
@@ -63,9 +64,6 @@ pub enum Error {
     #[error("the model's answer cannot be read")]
     Nonsense(#[source] Cause),
 }
-
-/// Source of an [`Error`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Heads what a person said after the part of a conversation that [`Purpose::SummariseConversation`] sums up.
 pub const SAID_SINCE: &str = "Said since:";

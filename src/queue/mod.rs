@@ -9,11 +9,12 @@ pub mod local;
 mod message;
 pub mod traced;
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+
+use crate::base::chain::Cause;
 
 pub use self::message::{QueueMessage, read_message, read_object};
 
@@ -47,9 +48,6 @@ pub enum Error {
     #[error("the queue refused the operation")]
     Failed(#[source] Cause),
 }
-
-/// Source of an [`Error`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// A received message, hidden from others until its timeout.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use rusqlite::ErrorCode;
 
 use super::place::LogGone;
+use crate::base::chain::Cause;
 use crate::base::deadline::Elapsed;
 
 /// Result of a database operation.
@@ -20,9 +21,6 @@ pub enum Error {
     #[error("the database refused the operation")]
     Failed(#[source] Cause),
 }
-
-/// Source of an [`Error`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// An error of work on a database.
 pub trait WorkError: From<Error> + Send + 'static {

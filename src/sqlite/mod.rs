@@ -31,7 +31,7 @@ use tracing::error;
 
 use self::error::Stopped;
 pub(crate) use self::error::work_error;
-pub use self::error::{Cause, Error, Result, WorkError};
+pub use self::error::{Error, Result, WorkError};
 use self::group::{Jobs, write_groups};
 use self::place::{Place, create_file, identity, set_up};
 use self::readers::Readers;

@@ -9,7 +9,6 @@ pub mod query;
 pub mod sqlite;
 mod validity;
 
-use std::error::Error as StdError;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -17,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::base::chain::Cause;
 use crate::base::deadline::Elapsed;
 use crate::base::hash::sha256_hex;
 
@@ -57,9 +57,6 @@ impl From<Elapsed> for Error {
         Self::Unavailable(elapsed.into())
     }
 }
-
-/// Source of an [`Error`].
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Longest id of a document, in bytes.
 const LONGEST_ID: usize = 1023;

@@ -21,7 +21,6 @@ pub mod taste;
 pub mod timers;
 pub mod weekly_digest;
 
-use std::error::Error as StdError;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::{Span, field, info, info_span, warn};
 
-use crate::base::chain::Chain;
+use crate::base::chain::{Cause, Chain};
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::FailedMessage;
 use crate::domain::work::WorkError;
@@ -278,7 +277,7 @@ impl Delivery {
 pub enum JobError {
     /// A dependency failed; another delivery may succeed.
     #[error("the work failed")]
-    Retry(#[source] Box<dyn StdError + Send + Sync>),
+    Retry(#[source] Cause),
     /// Another worker holds the work; try again later.
     #[error("another worker holds the work")]
     NotNow,
@@ -299,7 +298,7 @@ impl From<WorkError> for JobError {
 
 impl JobError {
     /// Creates a [`JobError::Retry`].
-    pub fn retry(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn retry(cause: impl Into<Cause>) -> Self {
         Self::Retry(cause.into())
     }
 

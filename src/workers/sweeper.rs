@@ -7,13 +7,13 @@ use std::error::Error as StdError;
 use tracing::{info, warn};
 
 use super::JobError;
-use crate::base::chain::Chain;
+use crate::base::chain::{Cause, Chain};
 use crate::state::AppState;
 
 /// Name of the function.
 pub const FUNCTION: &str = "PluckItJobSweeper";
 
-type Swept = Result<(), Box<dyn StdError + Send + Sync>>;
+type Swept = Result<(), Cause>;
 
 /// Finds and handles leftovers.
 ///

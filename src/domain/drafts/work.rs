@@ -1,13 +1,11 @@
 //! Processes a draft: takes its lease, finishes its picture, describes it, and updates its document.
 
-use std::error::Error as StdError;
-
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::photo::Unread;
 use super::{Drafts, Parts};
-use crate::base::chain::Chain;
+use crate::base::chain::{Cause, Chain};
 use crate::base::text::head;
 use crate::blob::Span;
 use crate::data::drafts;
@@ -51,11 +49,11 @@ enum Fault {
     /// No memory is available at the moment.
     NoRoom,
     /// Another try may succeed.
-    Temporary(Box<dyn StdError + Send + Sync>),
+    Temporary(Cause),
 }
 
 impl Fault {
-    fn temporary(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    fn temporary(cause: impl Into<Cause>) -> Self {
         Self::Temporary(cause.into())
     }
 }

@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::base::chain::Chain;
+use crate::base::chain::{Cause, Chain};
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
 use crate::base::turns::Turns;
@@ -109,8 +109,6 @@ pub enum Error {
     #[error("the insights could not be computed")]
     Broken(#[source] Cause),
 }
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer, ready to be sent.
 #[derive(Debug, Clone)]

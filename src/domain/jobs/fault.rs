@@ -1,8 +1,8 @@
 //! What interrupts the work on a job.
 
+use crate::base::chain::Cause;
 use crate::blob;
 use crate::data;
-use crate::domain::work::Cause;
 
 /// What interrupts the work on a job.
 #[derive(Debug, thiserror::Error)]

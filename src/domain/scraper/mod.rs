@@ -15,7 +15,6 @@ pub mod reddit;
 pub mod submit;
 mod tags;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +36,7 @@ use self::reddit::RedditConfig;
 use self::reddit::client::{Reddit, RedditError};
 use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
-use crate::base::chain::Chain;
+use crate::base::chain::{Cause, Chain};
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
 use crate::domain::base::Base;
@@ -93,7 +92,7 @@ pub enum Error {
         is_temporary: bool,
         /// Underlying error.
         #[source]
-        cause: Box<dyn StdError + Send + Sync>,
+        cause: Cause,
     },
     /// The user has no tokens left for the model.
     #[error("the day's tokens are spent")]
@@ -113,7 +112,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn fetch(is_temporary: bool, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    fn fetch(is_temporary: bool, cause: impl Into<Cause>) -> Self {
         Self::Fetch { is_temporary, cause: cause.into() }
     }
 }

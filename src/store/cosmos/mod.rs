@@ -621,10 +621,13 @@ fn was_attempted_before(diagnostics: &azure_data_cosmos::diagnostics::Diagnostic
         })
 }
 
-fn was_repeated(failure: &CosmosError) -> bool {
+fn is_conflict(failure: &CosmosError) -> bool {
     let status = failure.status();
-    let is_conflict = status.is_conflict() || status.is_precondition_failed() || status.is_not_found();
-    is_conflict && failure.diagnostics().is_some_and(|diagnostics| was_attempted_before(&diagnostics))
+    status.is_conflict() || status.is_precondition_failed() || status.is_not_found()
+}
+
+fn was_repeated(failure: &CosmosError) -> bool {
+    is_conflict(failure) && failure.diagnostics().is_some_and(|diagnostics| was_attempted_before(&diagnostics))
 }
 
 /// Compares documents. The service stores numbers as doubles, so `1.0` is returned as `1`.
@@ -666,11 +669,10 @@ fn error(failure: CosmosError) -> Error {
 
 /// Converts the error of a write of this size, which may be a conflict.
 fn write_error(failure: CosmosError, size_bytes: usize) -> Error {
-    let status = failure.status();
-    if status.is_conflict() || status.is_precondition_failed() || status.is_not_found() {
+    if is_conflict(&failure) {
         return Error::Conflict;
     }
-    if u16::from(status.status_code()) == 413 {
+    if u16::from(failure.status().status_code()) == 413 {
         return Error::TooLarge { size_bytes };
     }
     error(failure)
