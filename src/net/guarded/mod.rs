@@ -4,83 +4,35 @@
 //! addresses it checked, so a changed DNS answer has no effect. Each redirect is checked by the same rules. Size, time
 //! and content type are limited.
 
-use std::cell::Cell;
+mod content;
+mod resolve;
+mod rules;
+
 use std::error::Error;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{self, HeaderName, HeaderValue, LOCATION};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, StatusCode, dns};
-use tokio::sync::Semaphore;
+use reqwest::{Certificate, Client, Response, StatusCode};
 use tokio::time::timeout;
-use tracing::debug;
-use url::{Host, ParseError, SyntaxViolation, Url};
+use url::Url;
 
-use super::address::is_public;
 use super::{CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, USER_AGENT, authorities, builder_that_trusts, read_at_most};
-use crate::base::chain::Chain;
 
-/// The HTTPS port; other ports must be allowed explicitly.
-const HTTPS_PORT: u16 = 443;
+pub use self::content::Expect;
+pub use self::resolve::{Dial, Resolve, SystemResolver};
+use self::resolve::{Direct, Guard};
+pub use self::rules::{UrlRefused, check_url};
+use self::rules::{check_parts, check_text, parse};
 
 /// Most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// Time limit for resolving a name.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Concurrent name resolutions. The system's resolver blocks a thread while it waits, and unresponsive name servers
-/// must not occupy all threads that the embedded store uses.
-const RESOLVE_CONCURRENCY: usize = 32;
-
-/// Most addresses of a name that are tried.
-const MAX_ADDRESSES: usize = 8;
-
 /// Largest response head over HTTP/2. Over HTTP/1 hyper has its own limit.
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
-
-/// Longest name, and longest label (RFC 1035, section 2.3.4, without the final dot).
-const MAX_NAME_BYTES: usize = 253;
-const MAX_LABEL_BYTES: usize = 63;
-
-/// Names of this machine or network (RFC 6761, 6762, 8375, ICANN's reservation of `internal`, and the conventional
-/// `localdomain`), alone or as a suffix.
-const LOCAL_NAMES: [&str; 5] = ["localhost", "localdomain", "local", "internal", "home.arpa"];
-
-/// Why a URL is refused. The text is shown to the user who provided the URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UrlRefused {
-    /// Not a URL, or one that browsers would have to repair.
-    #[error("URL is not valid.")]
-    Invalid,
-    /// Not an `https` URL.
-    #[error("URL must use HTTPS.")]
-    NotHttps,
-    /// No hostname.
-    #[error("URL must have a hostname.")]
-    NoHostname,
-    /// Credentials in the URL.
-    #[error("URL must not contain credentials.")]
-    Credentials,
-    /// An IP address instead of a hostname, in any notation.
-    #[error("IP-literal URLs are not permitted.")]
-    IpLiteral,
-    /// A port that is not allowed.
-    #[error("URL must use the default port.")]
-    Port,
-    /// The name does not resolve, or not in time.
-    #[error("Could not resolve hostname.")]
-    Unresolved,
-    /// An address of the name is not public, or the name belongs to the local network.
-    #[error("URL resolves to a private or reserved address.")]
-    NotPublic,
-}
 
 /// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
@@ -149,61 +101,6 @@ impl From<reqwest::Error> for FetchError {
     }
 }
 
-/// Content that the caller accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
-    /// A raster image: anything under `image/` except SVG.
-    Image,
-    /// A web page.
-    Html,
-    /// A feed: RSS, Atom or other XML, JSON Feed, or plain text or gzip, which some sites declare.
-    Feed,
-    /// A sitemap: XML, plain text, or either of them gzipped.
-    Sitemap,
-    /// JSON.
-    Json,
-    /// Plain text.
-    Text,
-    /// `robots.txt`, with any text type or none.
-    Robots,
-}
-
-impl Expect {
-    /// Returns the value of the `Accept` header.
-    const fn accept(self) -> &'static str {
-        match self {
-            Self::Image => "image/jpeg,image/png,image/webp,image/*;q=0.5",
-            Self::Html => "text/html,application/xhtml+xml",
-            Self::Feed => "application/rss+xml,application/atom+xml,application/xml;q=0.9,text/xml;q=0.9,*/*;q=0.1",
-            Self::Sitemap => "application/xml,text/xml,application/gzip,*/*;q=0.1",
-            Self::Json => "application/json",
-            Self::Text => "text/plain",
-            Self::Robots => "text/plain,*/*;q=0.1",
-        }
-    }
-
-    /// Whether the content type is acceptable.
-    fn accepts(self, content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let is_xml = essence.ends_with("+xml") && !essence.starts_with("image/")
-            || matches!(essence.as_str(), "application/xml" | "text/xml");
-        let is_json = essence.ends_with("+json") || matches!(essence.as_str(), "application/json" | "text/json");
-        let is_packed =
-            matches!(essence.as_str(), "application/gzip" | "application/x-gzip" | "application/octet-stream");
-        match self {
-            Self::Image => {
-                essence.strip_prefix("image/").is_some_and(|kind| !kind.is_empty() && !kind.starts_with("svg"))
-            }
-            Self::Html => matches!(essence.as_str(), "text/html" | "application/xhtml+xml"),
-            Self::Feed => is_xml || is_json || is_packed || essence == "text/plain",
-            Self::Sitemap => is_xml || is_packed || essence == "text/plain",
-            Self::Json => is_json,
-            Self::Text => essence == "text/plain",
-            Self::Robots => essence.is_empty() || essence.starts_with("text/") || essence == "application/octet-stream",
-        }
-    }
-}
-
 /// Limits of a fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -251,53 +148,6 @@ pub enum Answer {
     NotModified,
 }
 
-/// Resolves names to addresses.
-#[async_trait]
-pub trait Resolve: Send + Sync {
-    /// Resolves a lower-case ASCII name without a final dot.
-    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// Chooses the socket to connect to.
-pub trait Dial: Send + Sync {
-    /// Returns the socket for a checked address. The port is used only for URLs without one.
-    fn socket(&self, checked: IpAddr) -> SocketAddr;
-}
-
-/// The operating system's resolver.
-pub struct SystemResolver {
-    lookups: Arc<Semaphore>,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
-        Self { lookups: Arc::new(Semaphore::new(RESOLVE_CONCURRENCY)) }
-    }
-}
-
-#[async_trait]
-impl Resolve for SystemResolver {
-    async fn addresses(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
-        let name = name.to_owned();
-        let lookup = tokio::task::spawn_blocking(move || {
-            // Held until the system call returns, which cannot be cancelled, even if we stop waiting earlier.
-            let _permit = permit;
-            (name.as_str(), HTTPS_PORT).to_socket_addrs().map(|found| found.map(|socket| socket.ip()).collect())
-        });
-        lookup.await.map_err(io::Error::other)?
-    }
-}
-
-/// Connects to the checked address itself.
-struct Direct;
-
-impl Dial for Direct {
-    fn socket(&self, checked: IpAddr) -> SocketAddr {
-        SocketAddr::new(checked, HTTPS_PORT)
-    }
-}
-
 /// Parts of a [`GuardedClient`]. The default is for production; tests substitute their own internet under the same
 /// rules.
 pub struct GuardedOptions {
@@ -319,134 +169,6 @@ impl Default for GuardedOptions {
             roots: None,
             extra_ports: Vec::new(),
         }
-    }
-}
-
-/// Checks everything that needs no name resolution. Returns the normalised URL.
-///
-/// # Errors
-/// The first violated rule.
-pub fn check_url(text: &str) -> Result<Url, UrlRefused> {
-    check_text(text, &[])
-}
-
-fn check_text(text: &str, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
-    let text = text.trim();
-    let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.eq_ignore_ascii_case("https") {
-        return Err(UrlRefused::NotHttps);
-    }
-    check_parts(parse(text, None)?, extra_ports)
-}
-
-/// Parses a URL, relative to `base` if given. Input that browsers repair silently is refused, because people and other
-/// parsers see a different host in it.
-fn parse(text: &str, base: Option<&Url>) -> Result<Url, UrlRefused> {
-    let first = Cell::new(None);
-    let note = |violation: SyntaxViolation| {
-        let refused = match violation {
-            SyntaxViolation::ExpectedDoubleSlash => UrlRefused::NoHostname,
-            SyntaxViolation::EmbeddedCredentials => UrlRefused::Credentials,
-            SyntaxViolation::Backslash | SyntaxViolation::TabOrNewlineIgnored | SyntaxViolation::C0SpaceIgnored => {
-                UrlRefused::Invalid
-            }
-            _ => return,
-        };
-        first.set(first.get().or(Some(refused)));
-    };
-    let parsed = Url::options().base_url(base).syntax_violation_callback(Some(&note)).parse(text);
-    if let Some(refused) = first.get() {
-        return Err(refused);
-    }
-    parsed.map_err(|error| match error {
-        ParseError::EmptyHost => UrlRefused::NoHostname,
-        ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => UrlRefused::IpLiteral,
-        _ => UrlRefused::Invalid,
-    })
-}
-
-fn check_parts(mut url: Url, extra_ports: &[u16]) -> Result<Url, UrlRefused> {
-    if url.scheme() != "https" {
-        return Err(UrlRefused::NotHttps);
-    }
-    let name = match url.host() {
-        None => return Err(UrlRefused::NoHostname),
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => return Err(UrlRefused::IpLiteral),
-        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).to_owned(),
-    };
-    if !is_dns_name(&name) {
-        return Err(UrlRefused::Invalid);
-    }
-    // Public names have a dot; the system would look up others in the local network.
-    if is_local(&name) || !name.contains('.') {
-        return Err(UrlRefused::NotPublic);
-    }
-    if url.port().is_some_and(|port| !extra_ports.contains(&port)) {
-        return Err(UrlRefused::Port);
-    }
-    // Certificates contain names without a final dot.
-    url.set_host(Some(&name)).map_err(|_| UrlRefused::Invalid)?;
-    Ok(url)
-}
-
-/// Whether the name can appear in a certificate (RFC 5280), allowing underscores, which some sites use.
-fn is_dns_name(name: &str) -> bool {
-    name.len() <= MAX_NAME_BYTES
-        && name.split('.').all(|label| {
-            (1..=MAX_LABEL_BYTES).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        })
-}
-
-fn is_local(name: &str) -> bool {
-    LOCAL_NAMES
-        .iter()
-        .any(|local| name.strip_suffix(local).is_some_and(|before| before.is_empty() || before.ends_with('.')))
-}
-
-/// Resolves names for the client and refuses non-public addresses.
-#[derive(Clone)]
-struct Guard {
-    resolver: Arc<dyn Resolve>,
-    dial: Arc<dyn Dial>,
-}
-
-impl Guard {
-    /// Resolves a name; fails unless all its addresses are public.
-    async fn public_addresses(&self, name: &str) -> Result<Vec<IpAddr>, UrlRefused> {
-        let found = match timeout(RESOLVE_TIMEOUT, self.resolver.addresses(name)).await {
-            Ok(Ok(found)) => found,
-            // The refusal omits the cause, which would reveal our network to the user who provided the URL.
-            Ok(Err(error)) => {
-                debug!(error = %Chain(&error), "name not resolved");
-                return Err(UrlRefused::Unresolved);
-            }
-            Err(_) => {
-                debug!("name not resolved in time");
-                return Err(UrlRefused::Unresolved);
-            }
-        };
-        if found.is_empty() {
-            return Err(UrlRefused::Unresolved);
-        }
-        if !found.iter().copied().all(is_public) {
-            return Err(UrlRefused::NotPublic);
-        }
-        Ok(found)
-    }
-}
-
-impl dns::Resolve for Guard {
-    fn resolve(&self, name: dns::Name) -> dns::Resolving {
-        let guard = self.clone();
-        Box::pin(async move {
-            let addresses = guard.public_addresses(name.as_str()).await?;
-            let sockets: Vec<_> =
-                addresses.into_iter().take(MAX_ADDRESSES).map(|address| guard.dial.socket(address)).collect();
-            Ok(Box::new(sockets.into_iter()) as dns::Addrs)
-        })
     }
 }
 
