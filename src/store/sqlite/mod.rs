@@ -6,11 +6,12 @@
 
 mod columns;
 mod lists;
+mod reading;
+mod rows;
 mod schema;
 mod sql;
+mod writes;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,25 +19,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rusqlite::{Connection, InterruptHandle, OptionalExtension, params, params_from_iter};
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
-use uuid::Uuid;
 
-use super::validity::{SYSTEM_FIELDS, check_batch, check_key, check_size, key_of};
+use self::reading::{EndOnDrop, Reading, TooLong};
+use self::rows::{rows, select, text};
+use self::writes::{Row, SWEEP, Step, delete, sweep};
+use super::validity::{check_batch, check_size};
 use super::{
     ChangeMark, Container, DocumentStore, ETag, Error, Key, Page, PartitionIndex, Query, Result, Stored, Upkeep, Write,
     write_trial,
 };
 use crate::base::clock::Clock;
-use crate::model::containers::TimeToLive;
 use crate::sqlite::{self, Engine, Schema};
 
-/// Most expired documents deleted per transaction, so that other writes are not held up.
-const SWEEP: usize = 500;
 /// Most concurrent queries that take longer than [`SHORT`]. The other readers stay free for short ones.
 const LONG_READS: usize = sqlite::READERS / 2;
 /// How long a query may take before it is aborted and restarted as a long read.
@@ -45,61 +42,7 @@ const SHORT: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_millis(20);
 /// Time limit of a query.
 const LONGEST: Duration = Duration::from_secs(5);
-const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 const SCHEMA: Schema<Error> = Schema { connect: sql::add_functions, prepare: schema::bring_up_to_date };
-
-/// A document that cannot be stored: a bug in this program.
-#[derive(Debug, thiserror::Error)]
-#[error("`ttl` must be -1 or a whole number of seconds from 1 to {}", i32::MAX)]
-struct InvalidTimeToLive;
-
-/// A query exceeded its time limit.
-#[derive(Debug, thiserror::Error)]
-#[error("the query took too long")]
-struct TooLong;
-
-/// A read that can be interrupted while it runs.
-#[derive(Clone, Default)]
-struct Reading(Arc<Mutex<ReadingState>>);
-
-#[derive(Default)]
-struct ReadingState {
-    /// Handle of the connection, while it reads.
-    interrupt: Option<InterruptHandle>,
-    has_ended: bool,
-}
-
-impl Reading {
-    fn run<T>(&self, connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let mut state = self.0.lock();
-        if state.has_ended {
-            return Err(Error::Unavailable(TooLong.into()));
-        }
-        state.interrupt = Some(connection.get_interrupt_handle());
-        drop(state);
-        let outcome = work(connection);
-        let mut state = self.0.lock();
-        // From now on another read may use the connection.
-        state.interrupt = None;
-        if state.has_ended { outcome.map_err(|_| Error::Unavailable(TooLong.into())) } else { outcome }
-    }
-
-    fn end(&self) {
-        let mut state = self.0.lock();
-        state.has_ended = true;
-        if let Some(interrupt) = &state.interrupt {
-            interrupt.interrupt();
-        }
-    }
-}
-
-struct EndOnDrop(Reading);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
 
 sqlite::work_error!(Error);
 
@@ -409,239 +352,6 @@ impl Upkeep for SqliteStore {
     async fn find_damage(&self) -> Result<Option<String>> {
         Ok(self.engine.find_damage().await?)
     }
-}
-
-/// A document to be written, as a table row.
-struct Row {
-    table: String,
-    key: Key,
-    etag: ETag,
-    now_ms: i64,
-    expires_at_ms: Option<i64>,
-    json: String,
-}
-
-impl Row {
-    fn new(key: &Key, document: &Value, now_ms: i64) -> Result<Self> {
-        check_key(key, document)?;
-        let json = without_system_fields(document).to_string();
-        check_size(json.len())?;
-        let life_seconds = life_seconds(key.container.spec().time_to_live, document)?;
-        Ok(Self {
-            table: sql::table(key.container),
-            key: key.clone(),
-            etag: ETag(Uuid::new_v4().simple().to_string()),
-            now_ms,
-            expires_at_ms: life_seconds.map(|seconds| now_ms + seconds * 1000),
-            json,
-        })
-    }
-
-    fn create(&self, connection: &Connection) -> Result<ETag> {
-        let changed = self.insert(connection, " WHERE expires_at <= excluded.updated_at")?;
-        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
-    }
-
-    fn upsert(&self, connection: &Connection) -> Result<ETag> {
-        self.insert(connection, "")?;
-        Ok(self.etag.clone())
-    }
-
-    /// Inserts the row, or replaces an existing one that meets `condition`. Returns the number of rows written.
-    fn insert(&self, connection: &Connection, condition: &str) -> rusqlite::Result<usize> {
-        let text = format!(
-            "INSERT INTO {} (partition, id, etag, updated_at, expires_at, document) VALUES (?, ?, ?, ?, ?, ?) \
-             ON CONFLICT (partition, id) DO UPDATE SET etag = excluded.etag, updated_at = excluded.updated_at, \
-             expires_at = excluded.expires_at, document = excluded.document{condition}",
-            self.table
-        );
-        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
-        let mut statement = connection.prepare_cached(&text)?;
-        statement.execute(params![partition, id, etag.0, now_ms, expires_at_ms, json])
-    }
-
-    fn replace(&self, connection: &Connection, etag: &ETag) -> Result<ETag> {
-        let changed = self.update(connection, etag)?;
-        if changed == 0 { Err(Error::Conflict) } else { Ok(self.etag.clone()) }
-    }
-
-    fn update(&self, connection: &Connection, old: &ETag) -> rusqlite::Result<usize> {
-        let text = format!(
-            "UPDATE {} SET etag = ?, updated_at = ?, expires_at = ?, document = ? \
-             WHERE partition = ? AND id = ? AND etag = ? AND {}",
-            self.table,
-            sql::IS_LIVE
-        );
-        let Self { key: Key { partition, id, .. }, etag, now_ms, expires_at_ms, json, .. } = self;
-        let mut statement = connection.prepare_cached(&text)?;
-        statement.execute(params![etag.0, now_ms, expires_at_ms, json, partition, id, old.0, now_ms])
-    }
-}
-
-fn delete(connection: &Connection, key: &Key, etag: Option<&ETag>, now_ms: i64) -> Result<bool> {
-    let text = format!(
-        "DELETE FROM {} WHERE partition = ?1 AND id = ?2 AND etag = coalesce(?3, etag) \
-         AND (expires_at IS NULL OR expires_at > ?4)",
-        sql::table(key.container)
-    );
-    let mut statement = connection.prepare_cached(&text)?;
-    let deleted = statement.execute(params![key.partition, key.id, etag.map(|etag| &etag.0), now_ms])?;
-    if deleted == 0 && etag.is_some() { Err(Error::Conflict) } else { Ok(deleted > 0) }
-}
-
-/// A validated write of a batch.
-enum Step {
-    Create(Row),
-    Replace(Row, ETag),
-    Delete(Key, ETag, i64),
-}
-
-impl Step {
-    fn new(container: Container, partition: &str, write: &Write, now_ms: i64) -> Result<Self> {
-        let row = |document| Row::new(&key_of(container, partition, document)?, document, now_ms);
-        match write {
-            Write::Create { document } => Ok(Self::Create(row(document)?)),
-            Write::Replace { document, etag } => Ok(Self::Replace(row(document)?, etag.clone())),
-            Write::Delete { id, etag } => Ok(Self::Delete(Key::new(container, partition, id), etag.clone(), now_ms)),
-        }
-    }
-
-    fn size_bytes(&self) -> usize {
-        match self {
-            Self::Create(row) | Self::Replace(row, _) => row.json.len(),
-            Self::Delete(..) => 0,
-        }
-    }
-
-    fn run(&self, connection: &Connection) -> Result<()> {
-        match self {
-            Self::Create(row) => row.create(connection).map(drop),
-            Self::Replace(row, etag) => row.replace(connection, etag).map(drop),
-            Self::Delete(key, etag, now_ms) => delete(connection, key, Some(etag), *now_ms).map(drop),
-        }
-    }
-}
-
-fn sweep(connection: &Connection, container: Container, now_ms: i64) -> Result<usize> {
-    let table = sql::table(container);
-    let text = format!(
-        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
-    );
-    Ok(connection.prepare_cached(&text)?.execute(params![now_ms, SWEEP as i64])?)
-}
-
-/// Returns the document's time to live in seconds; `None` for unlimited.
-fn life_seconds(container: TimeToLive, document: &Value) -> Result<Option<i64>> {
-    let own = match document.get("ttl") {
-        None | Some(Value::Null) => None,
-        Some(ttl) => match ttl.as_i64() {
-            Some(seconds) if seconds == -1 || (1..=i64::from(i32::MAX)).contains(&seconds) => Some(seconds),
-            _ => return Err(Error::Failed(InvalidTimeToLive.into())),
-        },
-    };
-    let seconds = match (container, own) {
-        (TimeToLive::Off, _) | (TimeToLive::PerDocument, None) => None,
-        (TimeToLive::Days(days), None) => Some(i64::from(days) * SECONDS_PER_DAY),
-        (TimeToLive::PerDocument | TimeToLive::Days(_), own) => own.filter(|seconds| *seconds != -1),
-    };
-    Ok(seconds)
-}
-
-fn without_system_fields(document: &Value) -> Cow<'_, Value> {
-    if SYSTEM_FIELDS.iter().all(|field| document.get(field).is_none()) {
-        return Cow::Borrowed(document);
-    }
-    let mut document = document.clone();
-    if let Value::Object(fields) = &mut document {
-        fields.retain(|field, _| !SYSTEM_FIELDS.contains(&field.as_str()));
-    }
-    Cow::Owned(document)
-}
-
-/// Runs `statements` in order until they have passed `limit` rows to `take`, or it wants no more. Returns the position
-/// after them.
-fn rows(
-    connection: &Connection,
-    statements: &sql::Statements,
-    limit: usize,
-    mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<bool>,
-) -> Result<Option<String>> {
-    // All statements see the same snapshot. In memory the writer's transaction provides it.
-    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction());
-    let _snapshot = snapshot.transpose()?;
-    let (mut taken, mut is_full, mut position) = (0, false, Vec::new());
-    let list = match &statements.if_few {
-        Some((count, list)) => {
-            let mut counted = connection.prepare_cached(&count.text)?;
-            let are_few = counted.query_row(params_from_iter(count.bind(0)), |row| row.get(0))?;
-            if are_few { list } else { &statements.list }
-        }
-        None => &statements.list,
-    };
-    for statement in list {
-        let mut prepared = connection.prepare_cached(&statement.text)?;
-        // One extra row tells whether there is another page.
-        let room = i64::try_from(limit - taken).unwrap_or(i64::MAX).saturating_add(1);
-        let mut rows = prepared.query(params_from_iter(statement.bind(room)))?;
-        while let Some(row) = rows.next()? {
-            if is_full {
-                return sql::encode_position(&position).map(Some);
-            }
-            let wants_more = take(row)?;
-            taken += 1;
-            is_full = taken == limit || !wants_more;
-            if is_full {
-                position = statements.keys.clone().map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a str> {
-    Ok(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
-}
-
-/// Returns the object `json` with only the top-level fields in `fields`. Their values are copied verbatim; the others
-/// are skipped without parsing.
-fn select(json: &str, fields: &[&str]) -> serde_json::Result<String> {
-    #[derive(Deserialize)]
-    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-    struct Selection<'a>(&'a [&'a str]);
-
-    impl<'de> Visitor<'de> for Selection<'_> {
-        type Value = String;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<String, A::Error> {
-            let mut selected = String::from("{");
-            while let Some(Name(name)) = map.next_key()? {
-                if !self.0.contains(&&*name) {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                if selected.len() > 1 {
-                    selected.push(',');
-                }
-                // The requested field names need no escaping.
-                selected.push('"');
-                selected.push_str(&name);
-                selected.push_str("\":");
-                selected.push_str(map.next_value::<&RawValue>()?.get());
-            }
-            selected.push('}');
-            Ok(selected)
-        }
-    }
-
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let selected = deserializer.deserialize_map(Selection(fields))?;
-    deserializer.end()?;
-    Ok(selected)
 }
 
 #[cfg(test)]
