@@ -4,37 +4,30 @@
 //! calls fail with [`Error::Unavailable`]. [`CosmosStore::init`] creates database and containers where no template
 //! does.
 
+mod connect;
 mod document;
 mod once;
+mod outcome;
 pub mod schema;
 mod sql;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::http::Context;
 use azure_core::http::Etag;
-use azure_data_cosmos::diagnostics::{CosmosOperationContext, DiagnosticsContext, DiagnosticsHandler};
 use azure_data_cosmos::feed::{ContinuationToken, FeedScope};
-use azure_data_cosmos::models::{ItemResponse, TransactionalBatchOperationResult};
+use azure_data_cosmos::models::ItemResponse;
 use azure_data_cosmos::options::{
-    BatchDeleteOptions, BatchReplaceOptions, BinaryEncodingOptions, ConnectionPoolOptions, ItemWriteOptions,
-    MaxItemCountHint, OperationOptionsBuilder, Precondition, QueryOptions, ServerCertificateValidation,
-    ThrottlingRetryOptionsBuilder,
+    BatchDeleteOptions, BatchReplaceOptions, ItemWriteOptions, MaxItemCountHint, Precondition, QueryOptions,
 };
-use azure_data_cosmos::{
-    AccountEndpoint, AccountReference, ContainerClient, CosmosClient, CosmosError, CosmosRuntime, RoutingStrategy,
-    TransactionalBatch,
-};
+use azure_data_cosmos::{ContainerClient, CosmosClient, CosmosError, TransactionalBatch};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
-use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -42,10 +35,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-pub use schema::InitReport;
+pub use self::connect::connect;
+pub use self::schema::InitReport;
 
 use self::document::Document;
 use self::once::Once;
+use self::outcome::{batch_outcome, error, etag_of, same_content, was_attempted_before, was_repeated, write_error};
 use super::validity::{SYSTEM_FIELDS, check_batch, check_key, check_size, key_of};
 use super::{
     ChangeMark, Container, Direction, DocumentStore, ETag, Error, Key, Page, PartitionIndex, Query, Result, Scope,
@@ -53,17 +48,12 @@ use super::{
 };
 use crate::azure::Identity;
 use crate::base::chain::Chain;
-use crate::base::crypto;
 use crate::base::deadline;
-use crate::base::outage;
 use crate::config::Cosmos;
 use crate::telemetry::metrics::Metrics;
 
 /// Time limit of one read, write or page, including all retries of the SDK.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(8);
-
-/// The SDK's own time limit. Shorter, because the SDK's error says more about what it waited for.
-const SDK_DEADLINE: Duration = Duration::from_millis(7_500);
 
 /// Time limit of a whole query: the service's filtered pages can be nearly empty, so one of our pages may need many of
 /// them.
@@ -495,60 +485,6 @@ fn feed(scope: &Scope) -> FeedScope {
     }
 }
 
-/// Connects to the account.
-///
-/// # Errors
-/// When it cannot be reached, or the key is unusable.
-pub async fn connect(account: &Cosmos, identity: &Identity, metrics: &Metrics) -> Result<CosmosClient> {
-    crypto::install(); // the SDK makes clients of its own
-    let endpoint: AccountEndpoint =
-        account.endpoint.as_str().parse().map_err(|fault: CosmosError| Error::Failed(fault.into()))?;
-    let reference = match &account.key {
-        Some(key) => AccountReference::with_authentication_key(endpoint, key.expose_secret().to_owned()),
-        None => {
-            let credential = identity.credential().map_err(|fault| Error::Failed(fault.into()))?;
-            AccountReference::with_credential(endpoint, credential)
-        }
-    };
-    let mut pool = ConnectionPoolOptions::builder()
-        .with_max_connect_timeout(Duration::from_secs(2))
-        .with_max_metadata_request_timeout(Duration::from_secs(5));
-    if account.emulator {
-        pool = pool
-            .with_is_http2_allowed(false)
-            .with_server_certificate_validation(ServerCertificateValidation::RequiredUnlessEmulator);
-    }
-    let pool = pool.build().map_err(error)?;
-    let runtime = CosmosRuntime::builder().with_connection_pool(pool).build().await.map_err(error)?;
-    let operations = OperationOptionsBuilder::new()
-        .with_end_to_end_latency_policy(SDK_DEADLINE.into())
-        .with_throttling_retry_options(ThrottlingRetryOptionsBuilder::new().with_max_retry_count(3).build())
-        .build();
-    let mut builder = CosmosClient::builder()
-        .with_runtime(runtime)
-        .with_default_operation_options(operations)
-        // Text encoding, so that we read exactly the stored bytes, on every account and emulator.
-        .with_binary_encoding_options(BinaryEncodingOptions::new().with_enabled(false));
-    if metrics.is_on() {
-        builder = builder.with_diagnostics_handler(Arc::new(CallMeter(metrics.clone())));
-    }
-    // No preference: regions are used in the account's order.
-    builder.build(reference, RoutingStrategy::PreferredRegions(Vec::new())).await.map_err(error)
-}
-
-/// Records the cost of each SDK call.
-struct CallMeter(Metrics);
-
-impl DiagnosticsHandler for CallMeter {
-    fn handle(&self, diagnostics: &DiagnosticsContext, context: &Context<'_>) {
-        let operation = context.value::<CosmosOperationContext>();
-        let container = operation.and_then(CosmosOperationContext::container_name).unwrap_or("none");
-        let retries = diagnostics.request_count().saturating_sub(1);
-        let request_units = diagnostics.total_request_charge().value();
-        self.0.store_call(container, request_units, u64::try_from(retries).unwrap_or(u64::MAX));
-    }
-}
-
 /// Serialises the document after checking that it can be saved at `key`.
 fn checked(key: &Key, document: &Value) -> Result<Box<RawValue>> {
     check_key(key, document)?;
@@ -594,11 +530,6 @@ fn if_match(etag: &ETag) -> Precondition {
     Precondition::if_match(Etag::from(etag.0.clone()))
 }
 
-fn etag_of(response: &ItemResponse) -> Result<ETag> {
-    let etag = response.headers().etag().ok_or_else(|| failed("the service answered a write without a version"))?;
-    Ok(ETag(etag.to_string()))
-}
-
 /// Whether nothing is left to read. Only the SDK's token says so without another request. If the token format changes,
 /// the only effect is an empty last page.
 fn is_end(token: &ContinuationToken) -> bool {
@@ -607,111 +538,11 @@ fn is_end(token: &ContinuationToken) -> bool {
     state.is_some_and(|state| state.pointer("/root/kind").and_then(Value::as_str) == Some("drained"))
 }
 
-/// Whether an earlier attempt of the same call may have taken effect: it was sent, and the response, if any, does not
-/// rule this out.
-fn was_attempted_before(diagnostics: &azure_data_cosmos::diagnostics::DiagnosticsContext) -> bool {
-    let requests = diagnostics.requests();
-    let attempts: Vec<_> = requests.iter().filter(|request| request.pipeline_type().is_data_plane()).collect();
-    let forgotten = diagnostics.request_count() > diagnostics.retained_request_count();
-    let Some((_, earlier)) = attempts.split_last() else { return forgotten };
-    forgotten
-        || earlier.iter().any(|attempt| {
-            let code = u16::from(attempt.status().status_code());
-            attempt.request_sent().may_have_been_sent() && matches!(code, 408 | 410 | 500..)
-        })
-}
-
-fn is_conflict(failure: &CosmosError) -> bool {
-    let status = failure.status();
-    status.is_conflict() || status.is_precondition_failed() || status.is_not_found()
-}
-
-fn was_repeated(failure: &CosmosError) -> bool {
-    is_conflict(failure) && failure.diagnostics().is_some_and(|diagnostics| was_attempted_before(&diagnostics))
-}
-
-/// Compares documents. The service stores numbers as doubles, so `1.0` is returned as `1`.
-fn same_content(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_content(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same_content(a, b)))
-        }
-        _ => a == b,
-    }
-}
-
-fn batch_outcome(results: &[TransactionalBatchOperationResult], size_bytes: usize) -> Result<()> {
-    // 424 only means that another write failed.
-    let refused = results.iter().map(TransactionalBatchOperationResult::status_code).filter(|code| *code >= 400);
-    match refused.min_by_key(|code| *code == 424) {
-        None => Ok(()),
-        Some(404 | 409 | 412) => Err(Error::Conflict),
-        Some(413) => Err(Error::TooLarge { size_bytes }),
-        Some(code) if outage::of_status(code) => {
-            Err(Error::Unavailable(format!("the batch was answered with {code}").into()))
-        }
-        Some(code) => Err(failed(format!("the batch was answered with {code}"))),
-    }
-}
-
-/// Converts the error of an operation that cannot conflict.
-fn error(failure: CosmosError) -> Error {
-    let status = failure.status();
-    match u16::from(status.status_code()) {
-        code if outage::of_status(code) => Error::Unavailable(failure.into()),
-        // The replica has not caught up yet.
-        404 if status.is_read_session_not_available() => Error::Unavailable(failure.into()),
-        _ => Error::Failed(failure.into()),
-    }
-}
-
-/// Converts the error of a write of this size, which may be a conflict.
-fn write_error(failure: CosmosError, size_bytes: usize) -> Error {
-    if is_conflict(&failure) {
-        return Error::Conflict;
-    }
-    if u16::from(failure.status().status_code()) == 413 {
-        return Error::TooLarge { size_bytes };
-    }
-    error(failure)
-}
-
-fn failed(message: impl Into<String>) -> Error {
-    Error::Failed(message.into().into())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn results(codes: &[u16]) -> Vec<TransactionalBatchOperationResult> {
-        codes.iter().map(|code| serde_json::from_value(json!({ "statusCode": code })).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_batch_fails_for_the_reason_of_the_refused_write() {
-        assert!(batch_outcome(&results(&[200, 201, 204]), 9).is_ok());
-        for conflict in [404, 409, 412] {
-            assert!(matches!(batch_outcome(&results(&[424, conflict, 424]), 9), Err(Error::Conflict)));
-        }
-        assert!(matches!(batch_outcome(&results(&[424, 429]), 9), Err(Error::Unavailable(_))));
-        assert!(matches!(batch_outcome(&results(&[424, 413]), 9), Err(Error::TooLarge { size_bytes: 9 })));
-        assert!(matches!(batch_outcome(&results(&[400, 424]), 9), Err(Error::Failed(_))));
-        // Only 424: the service did not report the cause.
-        assert!(matches!(batch_outcome(&results(&[424, 424]), 9), Err(Error::Failed(_))));
-    }
-
-    #[test]
-    fn numbers_are_equal_by_value_and_all_else_by_form() {
-        assert!(same_content(&json!({ "a": [1.0, { "b": null }] }), &json!({ "a": [1, { "b": null }] })));
-        assert!(!same_content(&json!({ "a": 1 }), &json!({ "a": "1" })));
-        assert!(!same_content(&json!({ "a": 1 }), &json!({ "a": 1, "b": null })));
-        assert!(!same_content(&json!([1]), &json!([1, 2])));
-    }
 
     #[test]
     fn the_end_of_a_query_is_read_from_the_token() {
