@@ -19,6 +19,8 @@ pub mod preferences;
 pub mod profile;
 pub mod rate;
 mod spending;
+mod summary;
+mod terms;
 mod traits;
 pub mod update_item;
 pub mod wardrobe;
@@ -136,7 +138,7 @@ pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
     let parts = || parts.clone();
     vec![
         Arc::new(wardrobe::SearchWardrobe::new(parts())),
-        Arc::new(wardrobe::GetWardrobeSummary(parts())),
+        Arc::new(summary::GetWardrobeSummary(parts())),
         Arc::new(weather::GetWeather(parts())),
         Arc::new(profile::GetUserProfile(parts())),
         Arc::new(gaps::AnalyzeWardrobeGaps(parts())),

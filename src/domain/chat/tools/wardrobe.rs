@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{debug, warn};
-use utoipa::ToSchema;
 
 use super::limits::{self, Limits};
 use super::spending::{self, Spending};
-use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, check_query, no_parameters, read_arguments};
+use super::terms::{Terms, own_terms, read_terms};
+use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut, cut_each};
@@ -27,11 +27,9 @@ use crate::domain::wear;
 use crate::llm::{CallContext, ChatRequest, Message, Purpose, ToolSpec};
 use crate::model::garment::{Description, Fit, Garment};
 use crate::model::ids::UserId;
-use crate::model::thesaurus::{self, TermId};
 use crate::model::timestamp::Timestamp;
-use crate::model::tool_results::{CompactItem, FoundItems, Paid, Spent, Totals};
-use crate::model::vocabulary::{self, Category};
-use crate::model::wardrobe::{Price, Size, WardrobeItem, condition};
+use crate::model::tool_results::{CompactItem, FoundItems, Paid, Totals};
+use crate::model::wardrobe::{Price, Size, WardrobeItem};
 
 /// Most items in a search result.
 const MAX_RESULTS: usize = 30;
@@ -45,12 +43,6 @@ const EXPANSION_LIFE: Duration = Duration::from_secs(30 * 60);
 
 /// Time limit of query expansion by the model; after that the query's own words are used.
 const EXPANSION_PATIENCE: Duration = Duration::from_secs(6);
-
-/// Most search terms taken from one expansion, and the longest of them, in characters.
-const MAX_TERMS: usize = 24;
-const MAX_TERM: usize = 60;
-/// Most terms that the thesaurus adds to a query's own words.
-const MAX_EXPANSION: usize = 12;
 
 /// Prompt for expanding a query.
 const EXPANSION_INSTRUCTIONS: &str = "You turn a question about somebody's clothes into search terms. Answer with a JSON \
@@ -287,7 +279,7 @@ impl Tool for SearchWardrobe {
             best.offer((rank, item.date_added, Reverse(item.id.clone())), || (item, in_period));
         }
         let mut found: Vec<_> = best.into_sorted().map(|((rank, ..), item)| (rank, item)).collect();
-        debug!(search.terms = terms.0.len(), search.exact = exact, search.scored = scored, "wardrobe searched");
+        debug!(search.terms = terms.len(), search.exact = exact, search.scored = scored, "wardrobe searched");
         let is_match = |(fit, _, score): &(Fit, Option<Score>, usize)| match sort_by {
             SortBy::Match => *fit > Fit::None || *score > 0,
             _ => *fit > Fit::None,
@@ -346,219 +338,4 @@ impl Sums {
 /// Returns when the item was bought, if known.
 fn bought(item: &WardrobeItem) -> Option<Timestamp> {
     item.price.as_ref().and_then(Price::bought_at)
-}
-
-/// A search term.
-#[derive(Debug, PartialEq, Eq)]
-enum Term {
-    /// To be of a category.
-    Category(Category),
-    /// To be in a condition.
-    Condition(&'static str),
-    /// The item is of this kind, colour or material in the thesaurus, or contains its words.
-    Known(TermId, Vec<String>),
-    /// The item contains these consecutive words, with plurals folded.
-    Words(Vec<String>),
-}
-
-/// The distinct terms of a search.
-struct Terms(Vec<Term>);
-
-impl Terms {
-    fn new(texts: &[String]) -> Self {
-        let mut terms = Vec::new();
-        for text in texts {
-            let words = vocabulary::folded_words(text);
-            let joined = words.join(" ");
-            let condition = condition(&joined);
-            let term = match (Category::of_search_term(&joined), condition) {
-                (Some(category), _) => Term::Category(category),
-                (None, Some(condition)) => Term::Condition(condition),
-                (None, None) if words.is_empty() => continue,
-                (None, None) => match one_term(text) {
-                    Some(term) => Term::Known(term, words),
-                    None => Term::Words(words),
-                },
-            };
-            if !terms.contains(&term) {
-                terms.push(term);
-            }
-        }
-        Self(terms)
-    }
-
-    /// Returns the number of search terms that the item matches.
-    fn score(&self, item: &WardrobeItem, garment: &Garment) -> usize {
-        let category = item.category.as_deref().and_then(Category::of_text);
-        let colours = item.colours.iter().map(|colour| colour.name.as_str());
-        let texts: Vec<Vec<String>> = [item.id.as_str()]
-            .into_iter()
-            .chain(item.category.as_deref())
-            .chain(item.brand.as_deref())
-            .chain(item.tags.iter().chain(item.aesthetic_tags.iter().flatten()).map(String::as_str))
-            .chain(colours)
-            .chain(item.notes.as_deref())
-            .map(vocabulary::folded_words)
-            .collect();
-        let says = |words: &[String]| texts.iter().any(|text| text.windows(words.len()).any(|window| window == words));
-        let matches = |term: &&Term| match term {
-            Term::Category(wanted) => category == Some(*wanted),
-            Term::Condition(wanted) => {
-                item.condition.as_deref().is_some_and(|condition| condition.trim().eq_ignore_ascii_case(wanted))
-            }
-            Term::Known(term, words) => garment.is(*term) || says(words),
-            Term::Words(words) => says(words),
-        };
-        self.0.iter().filter(matches).count()
-    }
-}
-
-/// Returns the thesaurus term if the text consists of exactly one.
-fn one_term(text: &str) -> Option<TermId> {
-    thesaurus::lookup(&vocabulary::words(text).join(" "))
-}
-
-/// Returns the query's own words as terms, without stop words.
-fn own_terms(query: &str) -> Vec<String> {
-    let tellings = query.split_whitespace().filter(|word| {
-        let words = vocabulary::words(word);
-        !words.iter().all(|word| vocabulary::is_stop_word(word))
-    });
-    let own = tellings.take(MAX_TERMS).map(|word| cut(word, MAX_TERM));
-    own.chain(thesaurus::expansion(query, MAX_EXPANSION).into_iter().map(str::to_owned)).collect()
-}
-
-/// Parses the terms in a model's answer: a JSON list of strings, possibly within an object, a code fence or prose.
-/// `None` if there is none.
-fn read_terms(answer: &str) -> Option<Vec<String>> {
-    let list = answer.match_indices('[').find_map(|(start, _)| {
-        let mut values = serde_json::Deserializer::from_str(&answer[start..]).into_iter::<Vec<Value>>();
-        values.next()?.ok()
-    })?;
-    let terms = cut_each(list.iter().filter_map(Value::as_str), MAX_TERM, MAX_TERMS);
-    (!terms.is_empty()).then_some(terms)
-}
-
-/// The wardrobe in numbers.
-#[derive(Serialize, ToSchema)]
-struct Summary {
-    total_items: u64,
-    /// The 15 largest categories.
-    by_category: Tally,
-    /// The 10 colours that most items have.
-    top_colours: Tally,
-    spent: Spent,
-}
-
-/// Counts the user's clothes.
-pub struct GetWardrobeSummary(pub(super) Arc<Parts>);
-
-#[async_trait]
-impl Tool for GetWardrobeSummary {
-    fn spec(&self) -> ToolSpec {
-        ToolSpec {
-            name: "get_wardrobe_summary",
-            description: "Counts the clothes that the user owns: in all, by category, and by colour, and what they cost in \
-                          the user's currency. Use it for questions about the wardrobe as a whole.",
-            parameters: no_parameters(),
-        }
-    }
-
-    fn traits(&self) -> Traits {
-        Traits::reads("Summarise the wardrobe").result::<Summary>()
-    }
-
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
-        let NoArguments {} = read_arguments(arguments)?;
-        let mut total_items = 0;
-        let mut by_category = Tally::default();
-        let mut colours = Tally::default();
-        let profile = self.0.base.data.profiles.find(user).await?;
-        let currency =
-            profile.map_or_else(|| "USD".to_owned(), |profile| cut(&profile.currency_code, 12).to_uppercase());
-        let rates = self.0.rates.current().await;
-        let mut spent = Spending::default();
-        let _turn = self.0.large_reads.wait(user).await;
-        let mut items = pin!(self.0.base.data.wardrobe.owned(user));
-        while let Some(item) = items.try_next().await? {
-            total_items += 1;
-            let category = item.category.as_deref().filter(|category| !category.trim().is_empty());
-            by_category.add(category.unwrap_or("uncategorised"));
-            spent.add(&item, &rates, &currency);
-            let mut names: Vec<String> = item.colours.iter().map(|colour| colour.name.trim().to_lowercase()).collect();
-            names.sort();
-            names.dedup();
-            names.iter().for_each(|name| colours.add(name));
-        }
-        let spent = spent.told(currency);
-        let summary = Summary { total_items, by_category: by_category.top(15), top_colours: colours.top(10), spent };
-        Ok(serde_json::to_string(&summary)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn strings(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
-    }
-
-    fn item(fields: Value) -> WardrobeItem {
-        let mut document = json!({ "id": "w-17", "userId": "ada" });
-        for (name, value) in fields.as_object().unwrap() {
-            document[name] = value.clone();
-        }
-        serde_json::from_value(document).unwrap()
-    }
-
-    fn score(terms: &[&str], item: &WardrobeItem) -> usize {
-        Terms::new(&strings(terms)).score(item, &Garment::from(item))
-    }
-
-    #[test]
-    fn terms_match_whole_words_only() {
-        let blazer = item(json!({ "category": "Outerwear", "brand": "Reiss", "notes": "For the topmost occasions" }));
-        assert_eq!(score(&["reiss"], &blazer), 1);
-        assert_eq!(score(&["rei", "most", "outer space"], &blazer), 0);
-        assert_eq!(score(&["occasion", "REISS", "w-17"], &blazer), 3);
-    }
-
-    #[test]
-    fn a_term_of_two_words_matches_them_in_a_row() {
-        let shoe = item(json!({ "brand": "New Balance", "tags": ["smart-casual", "dinner date"] }));
-        assert_eq!(score(&["new balance", "smart casual", "dinner dates"], &shoe), 3);
-        assert_eq!(score(&["balance new", "casual dinner"], &shoe), 0);
-    }
-
-    #[test]
-    fn aliases_and_conditions_match_their_own_field() {
-        let tee = item(json!({ "category": "TOPS", "condition": "Excellent", "notes": "good trousers needed" }));
-        assert_eq!(score(&["t-shirts", "tee", "top"], &tee), 1, "one demand, said three times");
-        assert_eq!(score(&["excellent"], &tee), 1);
-        assert_eq!(score(&["good", "trousers"], &tee), 0);
-    }
-
-    #[test]
-    fn letters_of_every_script_match() {
-        let item = item(json!({ "brand": "Sézane", "tags": ["ПАЛЬТО"], "colours": [{ "name": "Écru" }] }));
-        assert_eq!(score(&["SÉZANE", "пальто", "écru"], &item), 3);
-    }
-
-    #[test]
-    fn expansions_are_read_leniently() {
-        let expected = Some(strings(&["navy", "blazer"]));
-        assert_eq!(read_terms(r#"["navy", "blazer"]"#), expected);
-        assert_eq!(read_terms("Sure [as asked]:\n```json\n[\"navy\", 3, \" \", \"blazer\"]\n```\nEnjoy!"), expected);
-        assert_eq!(read_terms(r#"{"terms": ["navy", "blazer"]}"#), expected);
-        assert_eq!(read_terms("navy, blazer"), None);
-        assert_eq!(read_terms("[]"), None);
-    }
-
-    #[test]
-    fn the_querys_own_words_leave_out_the_small_ones() {
-        let terms = own_terms("what should i wear with my white t-shirt?");
-        assert_eq!(terms[..2], strings(&["white", "t-shirt?"]));
-        assert!(terms.contains(&"tee".to_owned()), "{terms:?}");
-    }
 }
