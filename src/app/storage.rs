@@ -12,9 +12,9 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
 use crate::data::Data;
 use crate::domain::collections;
+use crate::store;
 use crate::store::cosmos::CosmosStore;
 use crate::store::cosmos::schema::Inspection;
-use crate::store::{self};
 use crate::telemetry::metrics::Metrics;
 
 /// A result of [`prepare_storage`].
