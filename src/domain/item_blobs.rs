@@ -21,7 +21,7 @@ use crate::domain::media::{self, PictureId};
 use crate::model::ids::{ItemId, UserId};
 
 /// Suffixes of finished pictures.
-const SUFFIXES: [&str; 2] = ["-transparent.webp", "-transparent.png"];
+const SUFFIXES: [&str; 2] = [media::SUFFIX, "-transparent.png"];
 /// Prefix of the ids of drafts created from an upload.
 pub const DRAFT_PREFIX: &str = "upload-";
 const DRAFT_DIGITS: usize = 32;

@@ -30,7 +30,7 @@ pub const LARGEST_FILE: usize = 20 * 1024 * 1024;
 /// Media type of finished pictures.
 pub const MEDIA_TYPE: &str = "image/webp";
 /// Suffix of the names of finished pictures.
-const SUFFIX: &str = "-transparent.webp";
+pub const SUFFIX: &str = "-transparent.webp";
 const LONGEST_ID: usize = 128;
 /// Hex digits of a generated id: 128 random bits.
 const ID_DIGITS: usize = 32;

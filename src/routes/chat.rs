@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::base::schema::verbatim;
 use crate::domain::chat::runs::NewRun;
 use crate::domain::chat::{
-    LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES, MOST_RECENT_MESSAGES,
-    MOST_SELECTED_ITEMS, RecentMessage, Role, Turn,
+    self, LONGEST_MESSAGE, LONGEST_PREFERENCE, LONGEST_SUMMARY, LONGEST_TRACE_ID, MOST_PREFERENCES,
+    MOST_RECENT_MESSAGES, MOST_SELECTED_ITEMS, RecentMessage, Role, Turn,
 };
 use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
@@ -30,7 +30,6 @@ use crate::model::conversation::{Preference, PreferenceKind};
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
 use crate::state::AppState;
-use crate::telemetry::observe::Subject;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
@@ -190,14 +189,8 @@ async fn take_turn(
         Some("continue") => OnDisconnect::Continue,
         Some(_) => return Err(ApiError::BadRequest("onDisconnect is 'cancel' or 'continue'.")),
     };
-    let observation = app.telemetry.observer.begin(&Subject {
-        name: "chat-turn",
-        trace_id: trace_id.as_deref().or_else(|| trace_name(&headers)),
-        user: Some(user.as_str()),
-        // All turns of a user belong to one session.
-        session: Some(user.as_str()),
-        input: &body.message,
-    });
+    let trace_name = trace_id.as_deref().or_else(|| trace_name(&headers));
+    let observation = app.telemetry.observer.begin(&chat::subject(&user, trace_name, &body.message));
     let stream = Arc::new(app.limits.open_stream(&user)?);
     let permit = (on_disconnect == OnDisconnect::Continue).then(|| stream.clone());
     let open = (stream, app.telemetry.metrics.open_stream());

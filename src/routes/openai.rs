@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::chat::runs::{FAILED, NewRun};
-use crate::domain::chat::{ChatEvent, LONGEST_MESSAGE, MOST_RECENT_MESSAGES, RecentMessage, Role, Turn};
+use crate::domain::chat::{self, ChatEvent, LONGEST_MESSAGE, MOST_RECENT_MESSAGES, RecentMessage, Role, Turn};
 use crate::http::chat_events::event_stream;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
@@ -30,7 +30,6 @@ use crate::model::chat_run::OnDisconnect;
 use crate::model::ids::UserId;
 use crate::model::usage::RunUsage;
 use crate::state::AppState;
-use crate::telemetry::observe::Subject;
 
 /// Name of the stylist among models.
 const MODEL: &str = "pluckit-stylist";
@@ -319,13 +318,7 @@ async fn create_completion(
 ) -> Result<Response, OpenAiError> {
     let (is_streamed, wants_usage, shows_tools) = (body.is_streamed, body.wants_usage, body.shows_tools);
     let turn = body.turn(user.clone())?;
-    let observation = app.telemetry.observer.begin(&Subject {
-        name: "chat-turn",
-        trace_id: trace_name(&headers),
-        user: Some(user.as_str()),
-        session: Some(user.as_str()),
-        input: &turn.message,
-    });
+    let observation = app.telemetry.observer.begin(&chat::subject(&user, trace_name(&headers), &turn.message));
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await?.map_err(|exceeded| OpenAiError::from(exceeded).code("insufficient_quota"))?;
     // When the client disconnects, the reader of the events is dropped, which ends the turn.

@@ -24,7 +24,7 @@ use crate::model::conversation::Conversation;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::usage::RunUsage;
 use crate::model::wardrobe::WardrobeItem;
-use crate::telemetry::observe::Observation;
+use crate::telemetry::observe::{Observation, Subject};
 pub use memory::LONGEST_SUMMARY;
 use tools::Tool;
 pub use tools::preferences::{LONGEST_PREFERENCE, MOST_PREFERENCES};
@@ -43,6 +43,12 @@ const LONGEST_NOTES: usize = 8_000;
 pub const LONGEST_TRACE_ID: usize = 128;
 /// Time limit of a turn: front ends cut off requests after 230 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
+
+/// Describes the trace of a turn.
+pub fn subject<'a>(user: &'a UserId, trace_id: Option<&'a str>, message: &'a str) -> Subject<'a> {
+    // All turns of a user belong to one session.
+    Subject { name: "chat-turn", trace_id, user: Some(user.as_str()), session: Some(user.as_str()), input: message }
+}
 
 /// A user's message, with the conversation before it.
 #[derive(Debug, Clone)]

@@ -20,12 +20,11 @@ use crate::data;
 use crate::data::chat_runs::{Appended, ChatRuns};
 use crate::data::lease::{self, Claimed, Decision, Held, Standing};
 use crate::domain::chat::turn::{Conversation, Stop, milliseconds};
-use crate::domain::chat::{PreparedTurn, TURN_TIMEOUT, memory};
+use crate::domain::chat::{PreparedTurn, TURN_TIMEOUT, memory, subject};
 use crate::domain::quota::StreamPermit;
 use crate::model::chat_run::{ChatEvent, ChatRun, LogPiece, LoggedEvent, RunStatus, StopReason};
 use crate::model::ids::{RunId, UserId};
 use crate::model::lease::Lease;
-use crate::telemetry::observe::Subject;
 
 /// Most processes that work on a run; all but the last died meanwhile.
 const MOST_ATTEMPTS: u32 = 3;
@@ -367,13 +366,8 @@ impl Runs {
             let ended = held.finish(|run| end_record(run, RunStatus::Failed)).await;
             return ended.map(drop).or_else(ignore_lost);
         };
-        let observation = self.0.base.telemetry.observer.begin(&Subject {
-            name: "chat-turn",
-            trace_id: run.trace_id.as_deref().or(Some(run.id.as_str())),
-            user: Some(user.as_str()),
-            session: Some(user.as_str()),
-            input: &request.message,
-        });
+        let trace_id = run.trace_id.as_deref().or(Some(run.id.as_str()));
+        let observation = self.0.base.telemetry.observer.begin(&subject(user, trace_id, &request.message));
         let chat = &self.0.chat;
         let prepared = chat.prepare_again(user.clone(), request, run.usage.clone(), observation).await?;
         let live = Arc::new(Live::new(&run, last, true));
