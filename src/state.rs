@@ -23,7 +23,7 @@ use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
 use crate::domain::pictures::Pictures;
 use crate::domain::quiz::QuizService;
-use crate::domain::quota::Limits;
+use crate::domain::quota::CallerLimits;
 use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::readiness::Readiness;
 use crate::domain::scraper::Scraper;
@@ -38,10 +38,10 @@ use crate::model::timestamp::Timestamp;
 
 /// State shared by handlers and workers. Cheap to clone.
 #[derive(Clone)]
-pub struct AppState(Arc<Parts>);
+pub struct AppState(Arc<AppParts>);
 
 /// The parts of an [`AppState`].
-pub struct Parts {
+pub struct AppParts {
     /// Parts that all services share.
     pub base: Arc<Base>,
     /// Sessions.
@@ -87,7 +87,7 @@ pub struct Parts {
     /// Readiness checks.
     pub readiness: Readiness,
     /// Limits per caller.
-    pub limits: Limits,
+    pub limits: CallerLimits,
     /// Memory budget of request bodies.
     pub bodies: BodyMemory,
     /// Memory budget of answers that are complete, until they are sent.
@@ -122,21 +122,21 @@ pub enum TimerStart {
     Missing,
 }
 
-impl From<Parts> for AppState {
-    fn from(parts: Parts) -> Self {
+impl From<AppParts> for AppState {
+    fn from(parts: AppParts) -> Self {
         Self(Arc::new(parts))
     }
 }
 
 impl Deref for AppState {
-    type Target = Parts;
+    type Target = AppParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppParts {
         &self.0
     }
 }
 
-impl Deref for Parts {
+impl Deref for AppParts {
     type Target = Base;
 
     fn deref(&self) -> &Base {

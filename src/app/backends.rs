@@ -18,7 +18,7 @@ use crate::blob::azure::AzureBlobs;
 use crate::blob::local::LocalBlobs;
 use crate::blob::{BlobStore, ContainerName};
 use crate::config::{self, Config, CutoutModel, Documents, Environment};
-use crate::domain::jobs::Kind;
+use crate::domain::jobs::JobKind;
 use crate::domain::readiness::{Probe, probe};
 use crate::domain::scraper::polite::HostThrottle;
 use crate::imaging::network::{self, Network};
@@ -84,7 +84,7 @@ pub struct Backends {
     /// Exported telemetry, in addition to the log.
     pub telemetry: Telemetry,
     /// Kinds of jobs besides the service's own, for tests.
-    pub more_kinds: Vec<Kind>,
+    pub more_kinds: Vec<JobKind>,
 }
 
 impl Backends {

@@ -9,7 +9,7 @@ use axum::middleware::map_response;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::openapi::served_document;
-use crate::domain::quota::Kind;
+use crate::domain::quota::QuotaKind;
 use crate::http::extract::upload::LARGEST_UPLOAD;
 use crate::http::layers::bodies::DEFAULT_LIMIT;
 use crate::http::layers::idempotency::Repeats;
@@ -57,7 +57,7 @@ pub struct Group {
     /// The routes.
     pub routes: OpenApiRouter<AppState>,
     /// The quota that requests count against. Services have none.
-    pub quota: Kind,
+    pub quota: QuotaKind,
     /// Largest body of a request, in bytes.
     pub largest_body: usize,
     /// Time within which a handler must begin to answer.
@@ -82,7 +82,7 @@ impl Group {
             tag,
             access,
             routes,
-            quota: Kind::Other,
+            quota: QuotaKind::Other,
             largest_body: DEFAULT_LIMIT,
             time_limit: TIME_LIMIT,
             repeats: Repeats::All,
@@ -94,7 +94,7 @@ impl Group {
         }
     }
 
-    fn quota(self, quota: Kind) -> Self {
+    fn quota(self, quota: QuotaKind) -> Self {
         Self { quota, ..self }
     }
 
@@ -150,7 +150,7 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
     let mut groups = vec![
         Group::new("health", Public, health::public()).probes(),
         Group::new("docs", Public, docs::public(description)),
-        Group::new("auth", Public, auth::public()).quota(Kind::Auth).largest_body(auth::LARGEST_BODY),
+        Group::new("auth", Public, auth::public()).quota(QuotaKind::Auth).largest_body(auth::LARGEST_BODY),
         Group::new("auth", SignedIn, tokens::signed_in()).largest_body(auth::LARGEST_BODY).secrets(),
         Group::new("chat", User, chat::user()),
         Group::new("chat", User, chat_runs::user()),
@@ -158,41 +158,47 @@ pub fn groups(wardrobe_api: bool) -> Vec<Group> {
         Group::new("chat", User, ui_chats::user()),
         Group::new("chat", User, ui_chats::user_streams()).never_repeats(),
         Group::new("chat", User, chat::user_turns())
-            .quota(Kind::Model)
+            .quota(QuotaKind::Model)
             .largest_body(chat::LARGEST_UI_TURN)
             .never_repeats(),
         Group::new("openai", User, openai::user()),
         Group::new("openai", User, openai::user_completions())
-            .quota(Kind::Model)
+            .quota(QuotaKind::Model)
             .largest_body(chat::LARGEST_TURN)
             .time_limit(SLOW_TIME_LIMIT)
             .never_repeats(),
         Group::new("digest", User, digest::user()),
-        Group::new("digest", User, digest::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
+        Group::new("digest", User, digest::slow_user())
+            .quota(QuotaKind::Model)
+            .time_limit(SLOW_TIME_LIMIT)
+            .may_be_later(),
         Group::new("insights", User, insights::user()),
         Group::new("moods", User, moods::user()),
-        Group::new("moods", Admin, moods::slow_admin()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT).may_be_later(),
+        Group::new("moods", Admin, moods::slow_admin())
+            .quota(QuotaKind::Model)
+            .time_limit(SLOW_TIME_LIMIT)
+            .may_be_later(),
         Group::new("scraper", User, scraper::user()),
-        Group::new("scraper", User, scraper::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT),
+        Group::new("scraper", User, scraper::slow_user()).quota(QuotaKind::Model).time_limit(SLOW_TIME_LIMIT),
         Group::new("scraper", User, scraper::slow_user_posts())
-            .quota(Kind::Ingest)
+            .quota(QuotaKind::Ingest)
             .largest_body(scraper::LARGEST_POSTS)
             .time_limit(SLOW_TIME_LIMIT),
         Group::new("scraper", Admin, scraper::slow_admin())
-            .quota(Kind::Model)
+            .quota(QuotaKind::Model)
             .time_limit(SLOW_TIME_LIMIT)
             .may_be_later(),
         Group::new("taste", User, taste::user()),
         Group::new("media", Public, media::public()),
         Group::new("media", UserOrService, media::user_or_service())
-            .quota(Kind::Upload)
+            .quota(QuotaKind::Upload)
             .largest_body(LARGEST_UPLOAD)
             .time_limit(MEDIA_TIME_LIMIT),
         Group::new("media", Service, media::service())
             .largest_body(media::LARGEST_ENCODED)
             .time_limit(MEDIA_TIME_LIMIT),
         Group::new("jobs", User, jobs::user()).audited(),
-        Group::new("jobs", User, jobs::user_restarts()).quota(Kind::Model).audited(),
+        Group::new("jobs", User, jobs::user_restarts()).quota(QuotaKind::Model).audited(),
         Group::new("jobs", Admin, jobs::admin()),
         Group::new("usage", User, usage::user()),
         Group::new("admin", Admin, admin::admin()),
@@ -215,11 +221,11 @@ fn wardrobe_groups() -> Vec<Group> {
         Group::wardrobe("profile", profile::user()),
         Group::wardrobe("wardrobe", wardrobe::user()),
         Group::wardrobe("wardrobe", drafts::user()),
-        Group::wardrobe("wardrobe", drafts::user_retries()).quota(Kind::Upload),
+        Group::wardrobe("wardrobe", drafts::user_retries()).quota(QuotaKind::Upload),
         Group::wardrobe("wardrobe", cutouts::user()),
-        Group::wardrobe("wardrobe", cutouts::slow_user()).quota(Kind::Upload).time_limit(MEDIA_TIME_LIMIT),
+        Group::wardrobe("wardrobe", cutouts::slow_user()).quota(QuotaKind::Upload).time_limit(MEDIA_TIME_LIMIT),
         Group::wardrobe("wardrobe", drafts::user_uploads())
-            .quota(Kind::Upload)
+            .quota(QuotaKind::Upload)
             .largest_body(LARGEST_UPLOAD)
             .time_limit(MEDIA_TIME_LIMIT)
             .never_repeats(),
@@ -229,13 +235,13 @@ fn wardrobe_groups() -> Vec<Group> {
             .described_at(mcp::DESCRIPTION)
             .largest_body(wardrobe::LARGEST_BODY)
             .never_repeats(),
-        Group::wardrobe("stylist", stylist::slow_user()).quota(Kind::Model).time_limit(SLOW_TIME_LIMIT),
+        Group::wardrobe("stylist", stylist::slow_user()).quota(QuotaKind::Model).time_limit(SLOW_TIME_LIMIT),
     ]
 }
 
 /// Returns routes that a web client calls on its own origin. They are not part of the API.
 pub fn client() -> Group {
-    Group::new("client", Public, reddit::public()).quota(Kind::Ingest)
+    Group::new("client", Public, reddit::public()).quota(QuotaKind::Ingest)
 }
 
 /// Returns the page that shows the OpenAPI document, in development. It is not part of the API.

@@ -29,7 +29,7 @@ use crate::domain::metadata::Describer;
 use crate::domain::moods::Moods;
 use crate::domain::pictures::Pictures;
 use crate::domain::quiz::QuizService;
-use crate::domain::quota::Limits;
+use crate::domain::quota::CallerLimits;
 use crate::domain::quota::body_memory::BodyMemory;
 use crate::domain::rates::ExchangeRates;
 use crate::domain::readiness::{Probe, Readiness, probe};
@@ -50,7 +50,7 @@ use crate::llm::Model;
 use crate::llm::observed::ObservedModel;
 use crate::queue::JobQueue;
 use crate::queue::traced::TracedQueue;
-use crate::state::{AppState, Parts};
+use crate::state::{AppParts, AppState};
 use crate::store::DocumentStore;
 use crate::workers::timers;
 
@@ -91,7 +91,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let media = Media::new(base.clone(), Pipeline::new(pixels.clone(), segmenter, decode::Limits::default()));
     let describer = Describer::new(model.clone(), pixels.clone());
     let bodies = BodyMemory::new(limits.body_memory);
-    let parts_of_drafts = drafts::Parts {
+    let parts_of_drafts = drafts::DraftParts {
         base: base.clone(),
         blobs: item_blobs.clone(),
         media: media.clone(),
@@ -105,7 +105,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
     let parts_of_tools = open_parts_of_tools(&base, &pictures, &rates, (&drafts, &taste));
     let chat = Arc::new(Chat::new(&parts_of_tools));
     let tools = chat.tools().iter().cloned().chain(tools::only_for_programs(&parts_of_tools)).collect();
-    AppState::from(Parts {
+    AppState::from(AppParts {
         taste,
         tools,
         insights: open_insights(&base, rates),
@@ -119,7 +119,7 @@ pub fn state(config: Config, backends: Backends) -> AppState {
         runs: Runs::new(base.clone(), chat.clone()),
         chat,
         readiness: Readiness::new(clock.clone(), probes(&base, store, storage_probes)),
-        limits: Limits::new(limits, clock.clone()),
+        limits: CallerLimits::new(limits, clock.clone()),
         timers: timers::control(config),
         media,
         describer,
@@ -180,10 +180,10 @@ fn open_parts_of_tools(
     pictures: &Pictures,
     rates: &Arc<ExchangeRates>,
     (drafts, taste): (&Drafts, &Taste),
-) -> Arc<tools::Parts> {
+) -> Arc<tools::ToolParts> {
     let Base { config, clock, data, tasks, .. } = &**base;
     let most_items = config.stylist.similarity_max_items;
-    Arc::new(tools::Parts {
+    Arc::new(tools::ToolParts {
         base: base.clone(),
         similar: SimilarItems::new(data.clone(), clock.clone(), tasks.clone(), most_items),
         pictures: pictures.clone(),

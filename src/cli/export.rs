@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::import::FormatFlag;
 use super::output::{complain, output, tell};
 use super::{UserArguments, block_on};
-use crate::domain::transfer::{self, Exported, Format, Kind};
+use crate::domain::transfer::{self, Exported, Format, RecordKind};
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
 
@@ -41,12 +41,12 @@ enum KindFlag {
 }
 
 impl KindFlag {
-    const fn kinds(self) -> &'static [Kind] {
+    const fn kinds(self) -> &'static [RecordKind] {
         match self {
-            Self::Wardrobe => &[Kind::Wardrobe],
-            Self::Profile => &[Kind::Profile],
-            Self::WearEvents => &[Kind::WearEvents],
-            Self::All => &[Kind::Profile, Kind::Wardrobe, Kind::WearEvents],
+            Self::Wardrobe => &[RecordKind::Wardrobe],
+            Self::Profile => &[RecordKind::Profile],
+            Self::WearEvents => &[RecordKind::WearEvents],
+            Self::All => &[RecordKind::Profile, RecordKind::Wardrobe, RecordKind::WearEvents],
         }
     }
 }
@@ -106,7 +106,7 @@ fn format_of(output: Option<&Path>) -> Format {
 struct Job<'a> {
     store: &'a dyn DocumentStore,
     user: &'a UserId,
-    kinds: &'a [Kind],
+    kinds: &'a [RecordKind],
     format: Format,
 }
 

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{output, tell};
 use super::{UserArguments, block_on, clock};
 use crate::app;
-use crate::domain::transfer::{self, Format, Kind, Options, Rejection, Source};
+use crate::domain::transfer::{self, Format, Options, RecordKind, Rejection, Source};
 use crate::model::ids::UserId;
 use crate::store::DocumentStore;
 use crate::telemetry::metrics::Metrics;
@@ -49,7 +49,7 @@ pub(super) enum KindFlag {
     WearEvents,
 }
 
-impl From<KindFlag> for Kind {
+impl From<KindFlag> for RecordKind {
     fn from(flag: KindFlag) -> Self {
         match flag {
             KindFlag::Wardrobe => Self::Wardrobe,

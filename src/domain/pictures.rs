@@ -14,7 +14,7 @@ use crate::base::deadline::{self, Elapsed};
 use crate::blob::{self, Blob, BlobName, ContainerName, Span};
 use crate::domain::item_blobs::{ItemBlobs, is_own, is_picture_of};
 use crate::model::ids::{ItemId, UserId};
-use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
+use crate::net::guarded::{Expect, FetchError, FetchLimits, GuardedClient};
 
 /// A picture.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Pictures {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn get(&self, address: &str, limits: Limits) -> Result<Picture, Error> {
+    pub async fn get(&self, address: &str, limits: FetchLimits) -> Result<Picture, Error> {
         let Some(name) = self.blobs.in_archive(address) else {
             let fetched = self.web.get(address, Expect::Image, limits).await.map_err(Error::Fetch)?;
             return Ok(Picture { media_type: essence(&fetched.content_type), bytes: fetched.body });
@@ -105,7 +105,7 @@ impl Pictures {
         user: &UserId,
         item: &ItemId,
         address: &str,
-        limits: Limits,
+        limits: FetchLimits,
     ) -> Result<Picture, Error> {
         match self.blobs.store.locate(address) {
             Some((container, name)) if !self.is_its_own(user, item, &container, &name) => Err(Error::Missing),

@@ -19,7 +19,7 @@ use crate::model::garment::Garment;
 use crate::model::ids::ItemId;
 use crate::model::tool_results::CompactItem;
 use crate::model::wardrobe::WardrobeItem;
-use crate::net::guarded::Limits;
+use crate::net::guarded::FetchLimits;
 use crate::store::Direction;
 
 const PREFIX: &str = "wardrobe://items/";
@@ -34,7 +34,7 @@ const NOT_FOUND: i64 = -32002;
 /// Longest URI that is examined, in bytes.
 const LONGEST_URI: usize = 1024;
 /// Limits of a picture; finished ones are far smaller.
-const PICTURE_LIMITS: Limits = Limits { size_bytes: 5 * 1024 * 1024, time: Duration::from_secs(15) };
+const PICTURE_LIMITS: FetchLimits = FetchLimits { size_bytes: 5 * 1024 * 1024, time: Duration::from_secs(15) };
 /// Characters of an id that are not escaped in a URI.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 

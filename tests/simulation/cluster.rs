@@ -19,7 +19,7 @@ use pluckit::app::router::{self, App};
 use pluckit::app::{self, Backends};
 use pluckit::base::backoff::{Backoff, Jitter};
 use pluckit::config::{Config, Source};
-use pluckit::domain::jobs::{Fault, Finished, Kind, Report, Run};
+use pluckit::domain::jobs::{Finished, JobFault, JobKind, Report, Run};
 use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::http::layers::limits::Peer;
 use pluckit::imaging::pool::PixelPool;
@@ -94,8 +94,8 @@ struct Steps {
 }
 
 /// Returns the kind of job whose steps take time, sometimes fail, and write files.
-fn job_kind(link: Link) -> Kind {
-    Kind::new(JOB, false, move |run: Run, input: Steps| {
+fn job_kind(link: Link) -> JobKind {
+    JobKind::new(JOB, false, move |run: Run, input: Steps| {
         let link = link.clone();
         async move {
             let at_work = checks::begin_work(&link.world, &link.life, format!("job {}", run.id()));
@@ -106,7 +106,7 @@ fn job_kind(link: Link) -> Kind {
                     tokio::time::sleep(dice.pause(100, 7_000)).await;
                     at_work.goes_on();
                     if link.world.profile.faulty_calls > 0 && dice.chance(40) {
-                        return Err(Fault::retry("A step failed.", "as the seed says"));
+                        return Err(JobFault::retry("A step failed.", "as the seed says"));
                     }
                     run.write_output(&format!("step-{step}.txt"), format!("step {step}")).await?;
                     Ok(step)

@@ -9,8 +9,8 @@ use axum::http::{Response, header};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pluckit::net::guarded::{
-    Answer, Expect, FetchError, Fetched, GuardedClient, GuardedOptions, Limits, Resolve, SystemResolver, UrlRefused,
-    Validators, check_url,
+    Answer, Expect, FetchError, FetchLimits, Fetched, GuardedClient, GuardedOptions, Resolve, SystemResolver,
+    UrlRefused, Validators, check_url,
 };
 use reqwest::StatusCode;
 
@@ -330,7 +330,7 @@ fn loopback() -> IpAddr {
 }
 
 async fn get(client: &GuardedClient, url: &str) -> Result<Fetched, FetchError> {
-    client.get(url, Expect::Html, Limits::default()).await
+    client.get(url, Expect::Html, FetchLimits::default()).await
 }
 
 fn refusal(result: Result<Fetched, FetchError>) -> Option<UrlRefused> {
@@ -405,7 +405,7 @@ async fn the_private_network_would_notice_a_connection() {
     let web = Web::start().await;
     // Public, but not an address of the sites.
     web.name("elsewhere.example", &[address("8.8.8.8")]);
-    let limits = Limits { time: Duration::from_millis(500), ..Limits::default() };
+    let limits = FetchLimits { time: Duration::from_millis(500), ..FetchLimits::default() };
     let result = web.client().get("https://elsewhere.example/", Expect::Html, limits).await;
     assert!(matches!(result, Err(FetchError::TimedOut)), "{result:?}");
     assert_eq!(web.private().connections().await, 1);
@@ -507,7 +507,7 @@ async fn a_resource_that_has_not_changed_is_not_sent_again() {
     });
     let client = web.client();
     let ask = async |known: &Validators| {
-        client.get_if_changed("https://news.example/old", Expect::Feed, Limits::default(), known).await
+        client.get_if_changed("https://news.example/old", Expect::Feed, FetchLimits::default(), known).await
     };
     let Ok(Answer::Fetched(first)) = ask(&Validators::default()).await else { panic!("there is a feed") };
     assert!(matches!(ask(&first.validators).await, Ok(Answer::NotModified)));
@@ -572,7 +572,7 @@ async fn only_the_default_port_is_allowed_unless_the_options_say_so() {
 #[tokio::test]
 async fn content_up_to_the_limit_is_read_and_no_more() {
     let web = Web::start().await;
-    let limits = Limits { size_bytes: 1000, ..Limits::default() };
+    let limits = FetchLimits { size_bytes: 1000, ..FetchLimits::default() };
     let client = web.client();
     for (size, fits) in [(0, true), (999, true), (1000, true), (1001, false), (100_000, false)] {
         web.page("https://shop.example/announced", move |_| page("text/html", vec![b'x'; size]));
@@ -629,7 +629,7 @@ async fn content_is_measured_after_decompression() {
     web.page("https://shop.example/small", move |_| gzip_page(body.clone()));
     // Members of a gzip file may follow each other without end.
     web.page("https://shop.example/endless", move |_| gzip_page(endless(one.clone())));
-    let limits = Limits { size_bytes: 1024 * 1024 - 1, ..Limits::default() };
+    let limits = FetchLimits { size_bytes: 1024 * 1024 - 1, ..FetchLimits::default() };
     let client = web.client();
     for url in ["https://shop.example/small", "https://shop.example/endless"] {
         let result = client.get(url, Expect::Html, limits).await;
@@ -684,7 +684,7 @@ async fn content_of_another_type_is_refused() {
     for (content_type, fitting) in types {
         web.page("https://shop.example/", move |_| page(content_type, "content"));
         for expect in [Expect::Image, Expect::Html, Expect::Json, Expect::Text] {
-            let result = client.get("https://shop.example/", expect, Limits::default()).await;
+            let result = client.get("https://shop.example/", expect, FetchLimits::default()).await;
             let is_refused = matches!(&result, Err(FetchError::UnexpectedContent { got }) if got == content_type);
             assert_eq!(is_refused, fitting != Some(expect), "{content_type:?} as {expect:?}: {result:?}");
         }
@@ -704,7 +704,7 @@ async fn content_of_another_type_is_refused() {
     ] {
         web.page("https://shop.example/", move |_| page(content_type, "content"));
         for (expect, fits) in [(Expect::Feed, feed), (Expect::Sitemap, sitemap), (Expect::Robots, robots)] {
-            let result = client.get("https://shop.example/", expect, Limits::default()).await;
+            let result = client.get("https://shop.example/", expect, FetchLimits::default()).await;
             assert_eq!(result.is_ok(), fits, "{content_type} as {expect:?}: {result:?}");
         }
     }
@@ -727,7 +727,7 @@ async fn a_site_that_is_too_slow_is_left() {
     // Connections to it are taken and nothing is said: TLS never begins.
     web.name("mute.example", &[address("8.8.8.8")]);
     let client = web.client();
-    let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
+    let limits = FetchLimits { time: Duration::from_millis(300), ..FetchLimits::default() };
     for url in [
         "https://slow.example/silent",
         "https://slow.example/stalling",

@@ -92,7 +92,7 @@ pub struct Chat {
 
 impl Chat {
     /// A stylist with all tools.
-    pub fn new(parts: &Arc<tools::Parts>) -> Self {
+    pub fn new(parts: &Arc<tools::ToolParts>) -> Self {
         let Base { config, data, model, clock, .. } = &*parts.base;
         let tools = tools::all(parts);
         let specs = tools.iter().map(|tool| tool.spec()).collect();

@@ -6,7 +6,7 @@
 use tracing::{info, warn};
 
 use super::photo::Unread;
-use super::{Drafts, Error, Parts};
+use super::{DraftParts, Drafts, Error};
 use crate::base::chain::Chain;
 use crate::blob::{self, Properties};
 use crate::data;
@@ -94,7 +94,7 @@ impl Drafts {
     /// # Errors
     /// When documents or blobs fail.
     pub async fn pictures(&self, user: &UserId, item: &ItemId) -> Result<Option<ItemPictures>, Error> {
-        let Parts { base, blobs, .. } = &*self.0;
+        let DraftParts { base, blobs, .. } = &*self.0;
         let Some(found) = base.data.drafts.find(user, item).await? else { return Ok(None) };
         let photo = match upload_name(user, item) {
             Some(name) => blobs.store.properties(&blobs.uploads, &name).await?,
@@ -113,7 +113,7 @@ impl Drafts {
         item: &ItemId,
         options: CutoutOptions,
     ) -> Result<DraftItem, CutoutError> {
-        let Parts { base, blobs, media, .. } = &*self.0;
+        let DraftParts { base, blobs, media, .. } = &*self.0;
         let known = base.data.drafts.find_version(user, item).await?.ok_or(CutoutError::Missing)?;
         if !is_finished(&known.0) {
             return Err(CutoutError::Unfinished);

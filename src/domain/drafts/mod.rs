@@ -113,7 +113,7 @@ pub enum Retried {
 }
 
 /// Services that [`Drafts`] uses.
-pub struct Parts {
+pub struct DraftParts {
     /// Parts that all services share.
     pub base: Arc<Base>,
     /// Photos and pictures.
@@ -130,11 +130,11 @@ pub struct Parts {
 
 /// Drafts of all users. Cheap to clone.
 #[derive(Clone)]
-pub struct Drafts(Arc<Parts>);
+pub struct Drafts(Arc<DraftParts>);
 
 impl Drafts {
     /// Creates the service.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: DraftParts) -> Self {
         Self(Arc::new(parts))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Drafts, Parts};
+use super::{DraftParts, Drafts};
 use crate::blob::{self, Span};
 use crate::domain::item_blobs::upload_name;
 use crate::domain::media::LARGEST_FILE;
@@ -33,7 +33,7 @@ pub(super) enum Unread {
 impl Drafts {
     /// Reads the photo of an item, charging its memory to `caller` until the charge is dropped.
     pub(super) async fn photo(&self, caller: Caller, user: &UserId, item: &ItemId) -> Result<(Bytes, Charge), Unread> {
-        let Parts { blobs, memory, .. } = &*self.0;
+        let DraftParts { blobs, memory, .. } = &*self.0;
         let name = upload_name(user, item).ok_or(Unread::Gone)?;
         let found = blobs.store.get(&blobs.uploads, &name, Span::Whole).await.map_err(Unread::Failed)?;
         let blob = found.ok_or(Unread::Gone)?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::photo::Unread;
-use super::{Drafts, Parts};
+use super::{DraftParts, Drafts};
 use crate::base::chain::{Cause, Chain};
 use crate::base::text::head;
 use crate::blob::Span;
@@ -148,7 +148,7 @@ impl Drafts {
 
     /// Describes the finished picture; `None` if the model gives no usable description.
     async fn describe(&self, user: &UserId, item: &ItemId) -> Result<Option<Metadata>, Fault> {
-        let Parts { blobs, describer, .. } = &*self.0;
+        let DraftParts { blobs, describer, .. } = &*self.0;
         let name = picture_name(user, item).ok_or(Fault::Final(NOT_PROCESSED))?;
         let found = blobs.store.get(&blobs.archive, &name, Span::Whole).await.map_err(Fault::temporary)?;
         let Some(blob) = found else { return Ok(None) };

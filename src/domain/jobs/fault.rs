@@ -6,7 +6,7 @@ use crate::data;
 
 /// What interrupts the work on a job.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum JobFault {
     /// The job was terminated or taken over; nothing more may be written.
     #[error("the job was taken over or terminated")]
     Lost,
@@ -27,26 +27,26 @@ pub enum Fault {
     Failed(String),
 }
 
-impl Fault {
-    /// Creates a [`Fault::Retry`] with a message for the owner.
+impl JobFault {
+    /// Creates a [`JobFault::Retry`] with a message for the owner.
     pub fn retry(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Retry { message: message.into(), cause: cause.into() }
     }
 }
 
-impl From<data::Error> for Fault {
+impl From<data::Error> for JobFault {
     fn from(error: data::Error) -> Self {
         Self::retry("The database could not be read or written.", error)
     }
 }
 
-impl From<blob::Error> for Fault {
+impl From<blob::Error> for JobFault {
     fn from(error: blob::Error) -> Self {
         Self::retry("A file of the job could not be read or written.", error)
     }
 }
 
-impl From<serde_json::Error> for Fault {
+impl From<serde_json::Error> for JobFault {
     fn from(error: serde_json::Error) -> Self {
         Self::retry("A record of the job could not be read or written.", error)
     }

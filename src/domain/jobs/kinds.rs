@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::{Fault, Finished, Kind, Link, Report, Run, Trouble};
+use super::{Finished, JobFault, JobKind, Link, Report, Run, Trouble};
 use crate::base::chain::Chain;
 use crate::domain::base::Base;
 use crate::domain::digest::{self, Digests, Outcome, Trigger};
@@ -58,12 +58,12 @@ pub struct Services {
 }
 
 /// Returns every kind.
-pub fn all(services: &Services) -> Vec<Kind> {
+pub fn all(services: &Services) -> Vec<JobKind> {
     let [digests, moods, scraper] = [(); 3].map(|()| services.clone());
     vec![
-        Kind::new(DIGEST, false, move |run, input| make_digest(digests.clone(), run, input)).paid_by_owner(),
-        Kind::new(MOODS, true, move |run, input| seed_moods(moods.clone(), run, input)),
-        Kind::new(SCRAPE, true, move |run, input| scrape(scraper.clone(), run, input)),
+        JobKind::new(DIGEST, false, move |run, input| make_digest(digests.clone(), run, input)).paid_by_owner(),
+        JobKind::new(MOODS, true, move |run, input| seed_moods(moods.clone(), run, input)),
+        JobKind::new(SCRAPE, true, move |run, input| scrape(scraper.clone(), run, input)),
     ]
 }
 
@@ -86,7 +86,7 @@ enum Made {
     Nothing(String),
 }
 
-async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result<Finished, Fault> {
+async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result<Finished, JobFault> {
     run.progress(0, 1, "Looking through the wardrobe").await?;
     let step = async {
         let observed = services.base.telemetry.observer.begin(&digest::subject(run.user(), None));
@@ -155,9 +155,9 @@ fn shown(digest: &Digest) -> Value {
     })
 }
 
-fn digest_fault(error: digest::Error) -> Fault {
+fn digest_fault(error: digest::Error) -> JobFault {
     let message = match &error {
-        digest::Error::Model(llm::Error::OverBudget { .. }) => return Fault::Failed(OVER_BUDGET.to_owned()),
+        digest::Error::Model(llm::Error::OverBudget { .. }) => return JobFault::Failed(OVER_BUDGET.to_owned()),
         digest::Error::Model(_) => "The model could not be asked for ideas.",
         digest::Error::Nonsense(_) => "The model's answer was no digest.",
         digest::Error::HeldElsewhere
@@ -166,7 +166,7 @@ fn digest_fault(error: digest::Error) -> Fault {
         | digest::Error::Queue(_)
         | digest::Error::Unwritable(_) => "The digest could not be made.",
     };
-    Fault::retry(message, error)
+    JobFault::retry(message, error)
 }
 
 /// Input of a moods job.
@@ -184,7 +184,7 @@ enum ChunkDone {
     LeftOut(String),
 }
 
-async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<Finished, Fault> {
+async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<Finished, JobFault> {
     run.progress(0, 0, "Collecting articles").await?;
     let collect = async { services.moods.collect(input.months_back).await.map_err(moods_fault) };
     let Collected { snippets, failures } = run.step("collect", Box::pin(collect)).await?;
@@ -218,7 +218,7 @@ async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<F
         }
     }
     if left_out > 0 && left_out == chunks.len() {
-        return Err(Fault::Failed("None of the articles could be read: the model failed.".to_owned()));
+        return Err(JobFault::Failed("None of the articles could be read: the model failed.".to_owned()));
     }
     run.progress(chunks.len() as u64, chunks.len() as u64, "Writing the report").await?;
     let moods = services.base.data.moods.published_by_trend(None, MOST_MOODS).await?;
@@ -241,7 +241,7 @@ async fn seed_moods(services: Services, run: Run, input: MoodsInput) -> Result<F
 }
 
 /// Processes a chunk. One that the model cannot read is skipped.
-async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<ChunkDone, Fault> {
+async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<ChunkDone, JobFault> {
     let name = format!("job-{}", run.id());
     let (mut tries, mut looks) = (0, 0);
     loop {
@@ -265,7 +265,7 @@ async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<Ch
     }
 }
 
-fn moods_fault(error: moods::Error) -> Fault {
+fn moods_fault(error: moods::Error) -> JobFault {
     let message = match &error {
         moods::Error::NoSite(_) => "None of the publishers could be read.",
         moods::Error::HeldElsewhere | moods::Error::LeaseLost => "Another run reads the same articles.",
@@ -276,7 +276,7 @@ fn moods_fault(error: moods::Error) -> Fault {
         | moods::Error::Unwritable(_)
         | moods::Error::Gone => "The articles could not be read.",
     };
-    Fault::retry(message, error)
+    JobFault::retry(message, error)
 }
 
 /// Input of a scrape job.
@@ -287,10 +287,10 @@ pub struct ScrapeInput {
     pub source_id: SourceId,
 }
 
-async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Finished, Fault> {
+async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Finished, JobFault> {
     let Services { base, scraper, .. } = &services;
     let source = base.data.sources.find(&input.source_id).await?;
-    let source = source.ok_or_else(|| Fault::Failed("There is no such source.".to_owned()))?;
+    let source = source.ok_or_else(|| JobFault::Failed("There is no such source.".to_owned()))?;
     run.progress(0, 3, "Fetching the source").await?;
     let fetch = async { scraper.fetch(&source).await.map_err(scraper_fault) };
     let fetched: Fetched = run.step("fetch", Box::pin(fetch)).await?;
@@ -360,22 +360,22 @@ fn item_line(item: &FeedItem, is_new: bool) -> Value {
     })
 }
 
-fn scraper_fault(error: scraper::Error) -> Fault {
+fn scraper_fault(error: scraper::Error) -> JobFault {
     match &error {
-        scraper::Error::Missing => Fault::Failed("There is no such source.".to_owned()),
+        scraper::Error::Missing => JobFault::Failed("There is no such source.".to_owned()),
         scraper::Error::Fetch { is_temporary: false, .. } => {
-            Fault::Failed("The source did not answer as expected, and trying again would not help.".to_owned())
+            JobFault::Failed("The source did not answer as expected, and trying again would not help.".to_owned())
         }
-        scraper::Error::Fetch { .. } => Fault::retry("The source could not be fetched.", error),
+        scraper::Error::Fetch { .. } => JobFault::retry("The source could not be fetched.", error),
         scraper::Error::Leased | scraper::Error::LeaseLost => {
-            Fault::retry("Another worker is scraping the source.", error)
+            JobFault::retry("Another worker is scraping the source.", error)
         }
-        scraper::Error::OverBudget { .. } => Fault::Failed(OVER_BUDGET.to_owned()),
+        scraper::Error::OverBudget { .. } => JobFault::Failed(OVER_BUDGET.to_owned()),
         scraper::Error::Busy
         | scraper::Error::BacklogFull
         | scraper::Error::TimedOut
         | scraper::Error::Data(_)
         | scraper::Error::Queue(_)
-        | scraper::Error::Unwritable(_) => Fault::retry("The source could not be scraped.", error),
+        | scraper::Error::Unwritable(_) => JobFault::retry("The source could not be scraped.", error),
     }
 }

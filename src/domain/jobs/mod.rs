@@ -9,7 +9,7 @@
 //! longer write. Blobs cannot be checked like that. So each attempt writes its own blobs, each once, and only those
 //! named in the document count: blobs of a late worker are never visible, and are deleted with the job.
 //!
-//! Kinds of job are values ([`Kind`]): a name, an input type and a function over [`Run::step`]s. Results of finished
+//! Kinds of job are values ([`JobKind`]): a name, an input type and a function over [`Run::step`]s. Results of finished
 //! steps are stored, so a worker that continues a job does not repeat them. It repeats the interrupted step, so steps
 //! must be idempotent.
 
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-pub use self::fault::Fault;
+pub use self::fault::JobFault;
 pub use self::outputs::{BadPath, OutputPath, natural_order};
 pub use self::report::{Link, Report, Trouble};
 pub use self::run::Run;
@@ -97,11 +97,11 @@ pub struct Finished {
     pub report: Report,
 }
 
-type Operation = dyn Fn(Run, Value) -> BoxFuture<'static, Result<Finished, Fault>> + Send + Sync;
+type Operation = dyn Fn(Run, Value) -> BoxFuture<'static, Result<Finished, JobFault>> + Send + Sync;
 
 /// A kind of job.
 #[derive(Clone)]
-pub struct Kind {
+pub struct JobKind {
     /// Name of the kind.
     pub name: &'static str,
     /// Whether only administrators may start it.
@@ -111,7 +111,7 @@ pub struct Kind {
     operation: Arc<Operation>,
 }
 
-impl Kind {
+impl JobKind {
     /// Creates a kind whose input is an `I`.
     pub fn new<I, F>(
         name: &'static str,
@@ -120,12 +120,12 @@ impl Kind {
     ) -> Self
     where
         I: DeserializeOwned,
-        F: Future<Output = Result<Finished, Fault>> + Send + 'static,
+        F: Future<Output = Result<Finished, JobFault>> + Send + 'static,
     {
         let operation = move |run: Run, input: Value| match serde_json::from_value(input) {
             Ok(input) => work(run, input).boxed(),
             Err(_) => {
-                let fault = Fault::Failed("The job's input is not what this kind of job takes.".to_owned());
+                let fault = JobFault::Failed("The job's input is not what this kind of job takes.".to_owned());
                 std::future::ready(Err(fault)).boxed()
             }
         };
@@ -163,7 +163,7 @@ struct Inner {
     base: Arc<Base>,
     budget: Budget,
     backlog: Backlog,
-    kinds: Vec<Kind>,
+    kinds: Vec<JobKind>,
     /// Running jobs of this process, by job and attempt, with a token to stop each.
     running: Mutex<HashMap<(JobId, u32), CancellationToken>>,
 }
@@ -185,7 +185,7 @@ impl QueueMessage for JobMessage {
 
 impl Jobs {
     /// Creates the service with these kinds of jobs.
-    pub fn new(base: Arc<Base>, budget: Budget, backlog: Backlog, kinds: Vec<Kind>) -> Self {
+    pub fn new(base: Arc<Base>, budget: Budget, backlog: Backlog, kinds: Vec<JobKind>) -> Self {
         Self(Arc::new(Inner { base, budget, backlog, kinds, running: Mutex::default() }))
     }
 
@@ -203,7 +203,7 @@ impl Jobs {
     }
 
     /// Finds a kind by name.
-    pub fn kind(&self, name: &str) -> Option<&Kind> {
+    pub fn kind(&self, name: &str) -> Option<&JobKind> {
         self.0.kinds.iter().find(|kind| kind.name == name)
     }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::report::Report;
-use super::{Fault, Finished, Jobs, REPORT, directory, outputs, settle};
+use super::{Finished, JobFault, Jobs, REPORT, directory, outputs, settle};
 use crate::base::chain::Chain;
 use crate::base::text;
 use crate::blob::{BlobName, Span};
@@ -112,9 +112,9 @@ impl Run {
     /// the job. `work` may run twice, if the process dies before its result is stored.
     ///
     /// # Errors
-    /// Those of `work`; [`Fault::Lost`] when the job was terminated or taken over, [`Fault::HandOn`] when this
+    /// Those of `work`; [`JobFault::Lost`] when the job was terminated or taken over, [`JobFault::HandOn`] when this
     /// invocation has worked long enough.
-    pub async fn step<T>(&self, name: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault>
+    pub async fn step<T>(&self, name: &str, work: impl Future<Output = Result<T, JobFault>>) -> Result<T, JobFault>
     where
         T: Serialize + DeserializeOwned,
     {
@@ -126,7 +126,7 @@ impl Run {
         }
         self.check().await?;
         if self.has_worked_enough() {
-            return Err(Fault::HandOn);
+            return Err(JobFault::HandOn);
         }
         let value = work.await?;
         self.record(name, &value).await?;
@@ -136,8 +136,8 @@ impl Run {
     /// Reports progress. Written at most once a second, and with every step.
     ///
     /// # Errors
-    /// [`Fault::Lost`] when the job was terminated or taken over.
-    pub async fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), Fault> {
+    /// [`JobFault::Lost`] when the job was terminated or taken over.
+    pub async fn progress(&self, done: u64, total: u64, message: &str) -> Result<(), JobFault> {
         let message = text::head(message, LONGEST_MESSAGE);
         let is_due = {
             let mut state = self.0.state.lock();
@@ -150,27 +150,27 @@ impl Run {
     /// Checks that this attempt still holds the job; to be called before a step changes something outside of the job.
     ///
     /// # Errors
-    /// [`Fault::Lost`] when it was terminated or taken over.
-    pub async fn check(&self) -> Result<(), Fault> {
+    /// [`JobFault::Lost`] when it was terminated or taken over.
+    pub async fn check(&self) -> Result<(), JobFault> {
         let found = self.0.jobs.0.data.jobs.find(&self.0.user, &self.0.id).await?;
-        if found.is_some_and(|job| self.0.held.is_ours(&job)) { Ok(()) } else { Err(Fault::Lost) }
+        if found.is_some_and(|job| self.0.held.is_ours(&job)) { Ok(()) } else { Err(JobFault::Lost) }
     }
 
     /// Writes an output. It becomes visible when the step that wrote it, or the job, is finished, and replaces one with
     /// the same name.
     ///
     /// # Errors
-    /// [`Fault::Lost`] when the job was terminated or taken over; [`Fault::Failed`] when it is too long.
-    pub async fn write_output(&self, path: &str, content: impl Into<Bytes>) -> Result<(), Fault> {
+    /// [`JobFault::Lost`] when the job was terminated or taken over; [`JobFault::Failed`] when it is too long.
+    pub async fn write_output(&self, path: &str, content: impl Into<Bytes>) -> Result<(), JobFault> {
         let output = self.put_output(path, content.into()).await?;
         self.0.state.lock().outputs.push(output);
         Ok(())
     }
 
-    async fn put_output(&self, path: &str, content: Bytes) -> Result<Output, Fault> {
+    async fn put_output(&self, path: &str, content: Bytes) -> Result<Output, JobFault> {
         if content.len() > outputs::LARGEST {
             let megabytes = outputs::LARGEST / 1024 / 1024;
-            return Err(Fault::Failed(format!("The file {path} is longer than {megabytes} MiB.")));
+            return Err(JobFault::Failed(format!("The file {path} is longer than {megabytes} MiB.")));
         }
         // A write that is late nevertheless is never listed, and overwrites nothing.
         self.check().await?;
@@ -182,15 +182,15 @@ impl Run {
         format!("{}-{}", self.0.attempt, self.0.blobs.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn read_step<T: DeserializeOwned>(&self, blob: &str) -> Result<T, Fault> {
+    async fn read_step<T: DeserializeOwned>(&self, blob: &str) -> Result<T, JobFault> {
         let jobs = &self.0.jobs;
-        let missing = || Fault::Failed("The result of an earlier step no longer exists.".to_owned());
+        let missing = || JobFault::Failed("The result of an earlier step no longer exists.".to_owned());
         let name: BlobName = blob.parse().map_err(|_| missing())?;
         let blob = jobs.0.blobs.get(jobs.container(), &name, Span::Whole).await?.ok_or_else(missing)?;
         Ok(serde_json::from_slice(&blob.bytes().await?)?)
     }
 
-    async fn record<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Fault> {
+    async fn record<T: Serialize>(&self, name: &str, value: &T) -> Result<(), JobFault> {
         let value = serde_json::to_value(value)?;
         let text = value.to_string();
         let result = if text.len() <= LONGEST_INLINE {
@@ -200,7 +200,7 @@ impl Run {
             let jobs = &self.0.jobs;
             let blob = format!("{}/steps/{}.json", directory(&self.0.id), self.place());
             let blob_name =
-                blob.parse().map_err(|error| Fault::retry("The result of a step could not be stored.", error))?;
+                blob.parse().map_err(|error| JobFault::retry("The result of a step could not be stored.", error))?;
             jobs.0.blobs.put_if_absent(jobs.container(), &blob_name, text.into(), None).await?;
             StepResult::Blob(blob)
         };
@@ -236,7 +236,7 @@ impl Run {
     }
 
     /// Edits the job if this attempt holds it; also writes progress and outputs, and renews the lease.
-    async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
+    async fn edit(&self, mut change: impl FnMut(&mut Job)) -> Result<(), JobFault> {
         let outputs = self.0.state.lock().outputs.clone();
         let asked = Instant::now();
         let mut published = 0;
@@ -252,10 +252,10 @@ impl Run {
         });
         match edited.await {
             Ok(()) => {}
-            Err(lease::Error::Lost) => return Err(Fault::Lost),
+            Err(lease::Error::Lost) => return Err(JobFault::Lost),
             Err(lease::Error::Data(data::Error::Store(error @ crate::store::Error::TooLarge { .. }))) => {
                 warn!(job.id = %self.0.id, error = %Chain(&error), "job document is too large");
-                return Err(Fault::Failed("The job's record became too long.".to_owned()));
+                return Err(JobFault::Failed("The job's record became too long.".to_owned()));
             }
             Err(lease::Error::Data(error)) => return Err(error.into()),
         }
@@ -266,7 +266,7 @@ impl Run {
     }
 
     /// Writes the report and completes the job.
-    pub(super) async fn complete(&self, finished: Finished) -> Result<(), Fault> {
+    pub(super) async fn complete(&self, finished: Finished) -> Result<(), JobFault> {
         let Finished { result, report } = finished;
         self.write_report(&report).await?;
         let all_done =
@@ -280,7 +280,7 @@ impl Run {
     }
 
     /// Writes a report and fails the job.
-    pub(super) async fn fail(&self, reason: &str) -> Result<(), Fault> {
+    pub(super) async fn fail(&self, reason: &str) -> Result<(), JobFault> {
         self.write_report(&Report::cut_short(&self.0.held.document().name, "failed", reason)).await?;
         self.edit(|job| {
             settle(job, JobStatus::Failed, Some(reason.to_owned()), self.0.jobs.now());
@@ -289,13 +289,13 @@ impl Run {
         .await
     }
 
-    async fn write_report(&self, report: &Report) -> Result<(), Fault> {
+    async fn write_report(&self, report: &Report) -> Result<(), JobFault> {
         let text = report.to_markdown(&self.0.held.document(), self.0.jobs.now());
         self.write_output(REPORT, text).await
     }
 
     /// Records a failure and releases the job for the next delivery. Returns the failures since the last finished step.
-    pub(super) async fn fail_for_now(&self, reason: &str) -> Result<u32, Fault> {
+    pub(super) async fn fail_for_now(&self, reason: &str) -> Result<u32, JobFault> {
         let mut failures = 0;
         self.let_go(&format!("to be tried again: {reason}"), |job| {
             job.failures += 1;
@@ -306,11 +306,11 @@ impl Run {
     }
 
     /// Releases the job for another invocation.
-    pub(super) async fn release(&self, why: &str) -> Result<(), Fault> {
+    pub(super) async fn release(&self, why: &str) -> Result<(), JobFault> {
         self.let_go(why, |job| job.stalls = 0).await
     }
 
-    async fn let_go(&self, why: &str, mut change: impl FnMut(&mut Job)) -> Result<(), Fault> {
+    async fn let_go(&self, why: &str, mut change: impl FnMut(&mut Job)) -> Result<(), JobFault> {
         self.edit(|job| {
             let now = self.0.jobs.now();
             change(job);

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Fault, Finished, Jobs, Run};
+use super::{Finished, JobFault, Jobs, Run};
 use crate::base::chain::Chain;
 use crate::data;
 use crate::data::lease::{Claimed, Decision, Standing};
@@ -102,26 +102,26 @@ impl Jobs {
         let running = self.begin(&job);
         let outcome = tokio::select! {
             biased;
-            () = running.terminated.cancelled() => Err(Fault::Lost),
-            kept = run.keep(self.operate(&run, &job)) => kept.unwrap_or(Err(Fault::Lost)),
+            () = running.terminated.cancelled() => Err(JobFault::Lost),
+            kept = run.keep(self.operate(&run, &job)) => kept.unwrap_or(Err(JobFault::Lost)),
         };
         drop(running);
         let outcome = match outcome {
             Ok(finished) => run.complete(finished).await.map(|()| Worked::Done),
-            Err(Fault::Failed(reason)) => run.fail(&reason).await.map(|()| Worked::Done),
+            Err(JobFault::Failed(reason)) => run.fail(&reason).await.map(|()| Worked::Done),
             Err(fault) => Err(fault),
         };
         match outcome {
             Ok(worked) => Ok(worked),
-            Err(Fault::Lost) => {
+            Err(JobFault::Lost) => {
                 info!(job.id = %job.id, job.attempt = job.attempt, "job abandoned: it was taken over or terminated");
                 Ok(Worked::Lost)
             }
-            Err(Fault::HandOn) => self.hand_on(&run, &job).await,
-            Err(Fault::Failed(reason)) => {
+            Err(JobFault::HandOn) => self.hand_on(&run, &job).await,
+            Err(JobFault::Failed(reason)) => {
                 run.fail(&reason).await.map(|()| Worked::Done).map_err(|fault| WorkError::Failed(fault.into()))
             }
-            Err(Fault::Retry { message, cause }) => {
+            Err(JobFault::Retry { message, cause }) => {
                 warn!(job.id = %job.id, message, error = %Chain(&*cause), "job failed for now");
                 match run.fail_for_now(&message).await {
                     Ok(failures) if failures >= MOST_FAILURES => {
@@ -130,7 +130,7 @@ impl Jobs {
                         Ok(Worked::Done)
                     }
                     Ok(_) => Err(WorkError::Failed(cause)),
-                    Err(Fault::Lost) => Ok(Worked::Lost),
+                    Err(JobFault::Lost) => Ok(Worked::Lost),
                     Err(fault) => Err(WorkError::Failed(fault.into())),
                 }
             }
@@ -138,16 +138,16 @@ impl Jobs {
     }
 
     /// Runs the kind's function with a time limit, and catches panics.
-    async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, Fault> {
+    async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, JobFault> {
         let Some(kind) = self.kind(&job.name) else {
             // Possibly a kind of a newer version, which may receive the next delivery.
-            return Err(Fault::retry("This kind of job is not known.", UnknownKind));
+            return Err(JobFault::retry("This kind of job is not known.", UnknownKind));
         };
         let work = AssertUnwindSafe((kind.operation)(run.clone(), job.input.clone())).catch_unwind();
         match tokio::time::timeout(LONGEST, work).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => Err(Fault::retry("A step ended unexpectedly.", Panicked)),
-            Err(_) => Err(Fault::retry("A step took too long.", TooSlow)),
+            Ok(Err(_panic)) => Err(JobFault::retry("A step ended unexpectedly.", Panicked)),
+            Err(_) => Err(JobFault::retry("A step took too long.", TooSlow)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Jobs {
     async fn hand_on(&self, run: &Run, job: &Job) -> Result<Worked, WorkError> {
         match run.release("its next steps are queued").await {
             Ok(()) => {}
-            Err(Fault::Lost) => return Ok(Worked::Lost),
+            Err(JobFault::Lost) => return Ok(Worked::Lost),
             Err(fault) => return Err(WorkError::Failed(fault.into())),
         }
         // If this fails, the current message is delivered again, which has the same effect.

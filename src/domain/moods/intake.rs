@@ -13,7 +13,7 @@ use crate::data::timers::PARTITION;
 use crate::data::update::Edit;
 use crate::model::mood::{Snippet, short_hash};
 use crate::model::mood_intake::{FeedState, MoodIntake};
-use crate::net::guarded::{Answer, Expect, Limits, Validators};
+use crate::net::guarded::{Answer, Expect, FetchLimits, Validators};
 
 /// Largest feed, in bytes.
 const LARGEST_FEED_BYTES: usize = 8 * 1024 * 1024;
@@ -162,7 +162,7 @@ impl Moods {
     }
 
     async fn ask(&self, feed: &Url, state: &FeedState) -> Result<News, SourceError> {
-        let limits = Limits { size_bytes: LARGEST_FEED_BYTES, ..Limits::default() };
+        let limits = FetchLimits { size_bytes: LARGEST_FEED_BYTES, ..FetchLimits::default() };
         let known = Validators { etag: state.etag.clone(), last_modified: state.last_modified.clone() };
         let fetched = match self.base().web.get_if_changed(feed.as_str(), Expect::Feed, limits, &known).await? {
             Answer::NotModified => return Ok(News::None),

@@ -18,7 +18,7 @@ use crate::base::chain::Chain;
 use crate::model::mood::Snippet;
 use crate::model::mood_intake::ChunkReport;
 use crate::model::timestamp::Timestamp;
-use crate::net::guarded::{Expect, Limits};
+use crate::net::guarded::{Expect, FetchLimits};
 
 /// Length of a month.
 const MONTH: time::Duration = time::Duration::days(30);
@@ -166,7 +166,7 @@ impl Moods {
     }
 
     async fn read_sitemap(&self, url: &str, since: OffsetDateTime) -> Result<Found, SourceError> {
-        let limits = Limits { size_bytes: LARGEST_SITEMAP_BYTES, ..Limits::default() };
+        let limits = FetchLimits { size_bytes: LARGEST_SITEMAP_BYTES, ..FetchLimits::default() };
         let fetched = self.base().web.get(url, Expect::Sitemap, limits).await?;
         let until = self.base().clock.now();
         let read = move || {

@@ -55,7 +55,7 @@ pub enum Exceeded {
 /// A kind of route with its own quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "kebab-case", const_into_str)]
-pub enum Kind {
+pub enum QuotaKind {
     /// Sign-in, refresh and sign-out.
     Auth,
     /// Calls to a model.
@@ -71,7 +71,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl QuotaKind {
     const ALL: [Self; 6] = [Self::Auth, Self::Model, Self::Upload, Self::ServiceUpload, Self::Ingest, Self::Other];
 
     /// Returns the name of the quota in headers.
@@ -120,10 +120,10 @@ struct Meter {
 
 /// All limits of this instance. Cheap to clone.
 #[derive(Clone)]
-pub struct Limits(Arc<Parts>);
+pub struct CallerLimits(Arc<Parts>);
 
 struct Parts {
-    /// Quotas in the order of [`Kind::ALL`]; `None` without a limit.
+    /// Quotas in the order of [`QuotaKind::ALL`]; `None` without a limit.
     meters: [Option<Meter>; 6],
     ticks: Ticks,
     refusals: Option<Refusals>,
@@ -140,20 +140,20 @@ struct Parts {
     warned_of_proxy: AtomicBool,
 }
 
-impl Limits {
+impl CallerLimits {
     /// Creates the limits.
     pub fn new(settings: &config::Limits, clock: Arc<dyn Clock>) -> Self {
         let refusals = NonZeroU32::new(settings.refusals_per_minute).filter(|_| settings.enabled);
         let refusals = refusals.map(|quota| Refusals::new(quota, clock.clone()));
         let ticks = Ticks { begin: clock.instant(), clock };
-        let meters = Kind::ALL.map(|kind| {
+        let meters = QuotaKind::ALL.map(|kind| {
             let per_minute = match kind {
-                Kind::Auth => settings.auth_per_minute,
-                Kind::Model => settings.model_per_minute,
-                Kind::Upload => settings.uploads_per_minute,
-                Kind::ServiceUpload => settings.service_uploads_per_minute,
-                Kind::Ingest => settings.ingest_per_minute,
-                Kind::Other => settings.requests_per_minute,
+                QuotaKind::Auth => settings.auth_per_minute,
+                QuotaKind::Model => settings.model_per_minute,
+                QuotaKind::Upload => settings.uploads_per_minute,
+                QuotaKind::ServiceUpload => settings.service_uploads_per_minute,
+                QuotaKind::Ingest => settings.ingest_per_minute,
+                QuotaKind::Other => settings.requests_per_minute,
             };
             let quota = NonZeroU32::new(per_minute).filter(|_| settings.enabled)?;
             let store = DashMapStateStore::default();
@@ -180,8 +180,8 @@ impl Limits {
         }))
     }
 
-    fn meter(&self, kind: Kind) -> Option<&Meter> {
-        let position = Kind::ALL.iter().position(|known| *known == kind)?;
+    fn meter(&self, kind: QuotaKind) -> Option<&Meter> {
+        let position = QuotaKind::ALL.iter().position(|known| *known == kind)?;
         self.0.meters[position].as_ref()
     }
 
@@ -189,7 +189,7 @@ impl Limits {
     ///
     /// # Errors
     /// When the quota is exceeded.
-    pub fn count(&self, kind: Kind, caller: &Caller) -> Result<Option<Remainder>, Exceeded> {
+    pub fn count(&self, kind: QuotaKind, caller: &Caller) -> Result<Option<Remainder>, Exceeded> {
         let Some(meter) = self.meter(kind) else { return Ok(None) };
         if meter.counted.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
             meter.limiter.retain_recent();
@@ -281,7 +281,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 
 /// Permit of a concurrent request.
 pub struct RequestPermit {
-    limits: Limits,
+    limits: CallerLimits,
     caller_hash: u64,
 }
 
@@ -299,7 +299,7 @@ impl Drop for RequestPermit {
 
 /// Permit of an open chat stream.
 pub struct StreamPermit {
-    limits: Limits,
+    limits: CallerLimits,
     user: UserId,
 }
 
@@ -319,7 +319,7 @@ impl Drop for StreamPermit {
 #[derive(Debug, Clone, Copy)]
 pub struct Remainder {
     /// Kind of route.
-    pub kind: Kind,
+    pub kind: QuotaKind,
     /// Requests allowed per [`WINDOW_SECONDS`].
     pub quota: u32,
     /// Requests remaining.
@@ -329,7 +329,7 @@ pub struct Remainder {
 }
 
 impl Remainder {
-    fn new(kind: Kind, quota: u32, snapshot: &StateSnapshot) -> Self {
+    fn new(kind: QuotaKind, quota: u32, snapshot: &StateSnapshot) -> Self {
         let left = snapshot.remaining_burst_capacity();
         let used = snapshot.quota().burst_size().get().saturating_sub(left);
         let full_after = snapshot.quota().replenish_interval() * used;
@@ -345,25 +345,26 @@ mod tests {
     use super::*;
     use crate::base::clock::ManualClock;
 
-    fn limits(name: &str, value: &str) -> (Limits, Arc<ManualClock>) {
+    fn limits(name: &str, value: &str) -> (CallerLimits, Arc<ManualClock>) {
         let lookup = |asked: &str| (asked == name).then(|| (value.to_owned(), config::Source::Environment));
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
-        (Limits::new(&config::Config::read(lookup).unwrap().limits, clock.clone()), clock)
+        (CallerLimits::new(&config::Config::read(lookup).unwrap().limits, clock.clone()), clock)
     }
 
     #[test]
     fn a_quota_is_full_after_a_whole_number_of_seconds_rounded_up() {
         let (limits, _clock) = limits("RATE_LIMIT_REQUESTS_PER_MINUTE", "7");
-        let seconds: Vec<_> =
-            (0..7).map(|_| limits.count(Kind::Other, &Caller::Service).unwrap().unwrap().full_after_seconds).collect();
+        let seconds: Vec<_> = (0..7)
+            .map(|_| limits.count(QuotaKind::Other, &Caller::Service).unwrap().unwrap().full_after_seconds)
+            .collect();
         assert_eq!(seconds, [9, 18, 26, 35, 43, 52, 60]);
     }
 
     #[test]
     fn callers_with_a_full_quota_take_no_memory() {
         let (limits, clock) = limits("RATE_LIMIT_REQUESTS_PER_MINUTE", "1");
-        let count = |number: u32| limits.count(Kind::Other, &Caller::Address(IpAddr::from(number.to_be_bytes())));
-        let known = || limits.meter(Kind::Other).unwrap().limiter.len();
+        let count = |number: u32| limits.count(QuotaKind::Other, &Caller::Address(IpAddr::from(number.to_be_bytes())));
+        let known = || limits.meter(QuotaKind::Other).unwrap().limiter.len();
         for number in 1..TIDY_EVERY {
             count(number).unwrap();
         }

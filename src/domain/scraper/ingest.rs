@@ -27,7 +27,7 @@ use crate::model::buy_link::BuyLink;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, NewItem};
 use crate::model::source::Source;
-use crate::net::guarded::{FetchError, Limits, UrlRefused, check_url};
+use crate::net::guarded::{FetchError, FetchLimits, UrlRefused, check_url};
 
 /// Most candidates per run.
 const MOST_CANDIDATES: usize = 500;
@@ -38,7 +38,7 @@ const CONCURRENT_PICTURES: usize = 8;
 /// Concurrent writes.
 const CONCURRENT_WRITES: usize = 8;
 /// Limits of a picture download.
-const PICTURE_LIMITS: Limits = Limits { size_bytes: 20 * 1024 * 1024, time: Duration::from_secs(15) };
+const PICTURE_LIMITS: FetchLimits = FetchLimits { size_bytes: 20 * 1024 * 1024, time: Duration::from_secs(15) };
 /// Time limit for all pictures of a run; items after that have no hash.
 const PICTURES_TIME: Duration = Duration::from_secs(90);
 /// Most earlier items per run whose missing embedding is computed.

@@ -16,7 +16,7 @@ use url::Url;
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
-use crate::net::guarded::{Answer, Expect, FetchError, GuardedClient, Limits, Validators};
+use crate::net::guarded::{Answer, Expect, FetchError, FetchLimits, GuardedClient, Validators};
 
 /// Our name in `robots.txt`: the `User-Agent` without its version.
 const ROBOT: &str = "pluckit-processor";
@@ -25,7 +25,7 @@ const ROBOT: &str = "pluckit-processor";
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Limits of `robots.txt`; the part that the standard requires is read.
-const ROBOTS_LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(10) };
+const ROBOTS_LIMITS: FetchLimits = FetchLimits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(10) };
 const MAX_ROBOTS_BYTES: usize = 500 * 1024;
 
 /// Most lines with `$`; each becomes a regular expression.
@@ -160,7 +160,7 @@ impl RobotsClient {
     ///
     /// # Errors
     /// When `robots.txt` forbids the page or its redirect, or the fetch fails.
-    pub async fn page(&self, url: &Url, limits: Limits, known: &Validators) -> Result<Answer, PoliteError> {
+    pub async fn page(&self, url: &Url, limits: FetchLimits, known: &Validators) -> Result<Answer, PoliteError> {
         let rules = self.rules(url).await;
         rules.allow(url)?;
         let host = url.host_str().unwrap_or_default();

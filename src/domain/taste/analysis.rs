@@ -9,7 +9,7 @@ use crate::domain::answer::objects;
 use crate::domain::pictures::{self, Picture};
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Purpose};
 use crate::model::taste_job::Tastes;
-use crate::net::guarded::Limits;
+use crate::net::guarded::FetchLimits;
 
 /// Largest picture file, in bytes.
 const LARGEST_PICTURE_BYTES: usize = 20 * 1024 * 1024;
@@ -58,7 +58,7 @@ impl AnalysisError {
 impl Taste {
     /// Analyses the picture at this URL; calls the model in `context`.
     pub(super) async fn analyse(&self, context: &CallContext, url: &str) -> Result<Tastes, AnalysisError> {
-        let limits = Limits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
+        let limits = FetchLimits { size_bytes: LARGEST_PICTURE_BYTES, time: FETCH_TIME };
         let Picture { media_type, bytes } = self.pictures.get(url, limits).await?;
         let image = Image { media_type, bytes };
         let message = Message::UserWithImage { text: REQUEST.to_owned(), image };

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Kind, Options, canonical};
+use super::{Options, RecordKind, canonical};
 use crate::base::hash::sha256_hex;
 use crate::data::wears::{MOST_REMEMBERED, PENDING_EVENTS};
 use crate::model::timestamp::Timestamp;
@@ -147,7 +147,7 @@ pub(super) fn document(
     row: Value,
     origin: Origin,
     options: &Options,
-) -> Result<(Kind, String, Map<String, Value>), String> {
+) -> Result<(RecordKind, String, Map<String, Value>), String> {
     let Value::Object(mut fields) = row else {
         return Err(format!("{} is not an object", quote(&row)));
     };
@@ -176,41 +176,41 @@ pub(super) fn document(
     Ok((kind, id, fields))
 }
 
-fn shape_of(kind: Kind) -> &'static [Field] {
+fn shape_of(kind: RecordKind) -> &'static [Field] {
     match kind {
-        Kind::Wardrobe => WARDROBE,
-        Kind::Profile => PROFILE,
-        Kind::WearEvents => WEAR_EVENT,
+        RecordKind::Wardrobe => WARDROBE,
+        RecordKind::Profile => PROFILE,
+        RecordKind::WearEvents => WEAR_EVENT,
     }
 }
 
 /// Determines the kind of a row: with `itemId` it is a wear event; otherwise its fields decide, since items and
 /// profiles share none.
-fn kind(fields: &Map<String, Value>, given: Option<Kind>) -> Result<Kind, String> {
+fn kind(fields: &Map<String, Value>, given: Option<RecordKind>) -> Result<RecordKind, String> {
     let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     let has_any = |shape: &[Field]| shape.iter().any(|(name, _)| has(name));
     let kind = match given {
-        Some(Kind::Wardrobe | Kind::Profile) if has("itemId") && has("occurredAt") => {
+        Some(RecordKind::Wardrobe | RecordKind::Profile) if has("itemId") && has("occurredAt") => {
             return Err("it is a wear event, of another kind than was asked for".to_owned());
         }
         Some(kind) => kind,
-        None if has("itemId") => Kind::WearEvents,
-        None if has_any(WARDROBE) => Kind::Wardrobe,
-        None if has_any(PROFILE) => Kind::Profile,
+        None if has("itemId") => RecordKind::WearEvents,
+        None if has_any(WARDROBE) => RecordKind::Wardrobe,
+        None if has_any(PROFILE) => RecordKind::Profile,
         None => return Err("it has no field of a wardrobe item, a profile or a wear event".to_owned()),
     };
     match kind {
-        Kind::Wardrobe if !has_any(WARDROBE) => Err("it has no field of a wardrobe item".to_owned()),
-        Kind::Profile if !has_any(PROFILE) => Err("it has no field of a profile".to_owned()),
-        Kind::WearEvents if !has("itemId") => Err("itemId is missing".to_owned()),
-        Kind::WearEvents if !has("occurredAt") => Err("occurredAt is missing".to_owned()),
-        Kind::Wardrobe | Kind::Profile | Kind::WearEvents => Ok(kind),
+        RecordKind::Wardrobe if !has_any(WARDROBE) => Err("it has no field of a wardrobe item".to_owned()),
+        RecordKind::Profile if !has_any(PROFILE) => Err("it has no field of a profile".to_owned()),
+        RecordKind::WearEvents if !has("itemId") => Err("itemId is missing".to_owned()),
+        RecordKind::WearEvents if !has("occurredAt") => Err("occurredAt is missing".to_owned()),
+        RecordKind::Wardrobe | RecordKind::Profile | RecordKind::WearEvents => Ok(kind),
     }
 }
 
 /// Assigns the row to the user; one that names another user is refused, unless that is allowed.
-fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -> Result<(), String> {
-    let names: &[&str] = if kind == Kind::Profile { &["id", "userId"] } else { &["userId"] };
+fn settle_user(kind: RecordKind, fields: &mut Map<String, Value>, options: &Options) -> Result<(), String> {
+    let names: &[&str] = if kind == RecordKind::Profile { &["id", "userId"] } else { &["userId"] };
     let user = options.user.as_str();
     for name in names {
         match fields.get(*name) {
@@ -239,9 +239,9 @@ fn settle_user(kind: Kind, fields: &mut Map<String, Value>, options: &Options) -
 }
 
 /// Returns the row's id, or derives one from its content, so that the same row is the same document.
-fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
+fn id(kind: RecordKind, fields: &Map<String, Value>) -> Result<String, String> {
     if let Some(item) = fields.get("itemId").and_then(Value::as_str)
-        && kind == Kind::WearEvents
+        && kind == RecordKind::WearEvents
         && !is_id(item)
     {
         return Err(format!("itemId is {item:?}: not a valid id"));
@@ -251,7 +251,7 @@ fn id(kind: Kind, fields: &Map<String, Value>) -> Result<String, String> {
             let mut content = fields.clone();
             content.remove("userId");
             let hash = sha256_hex(canonical(&content));
-            let prefix = if kind == Kind::WearEvents { "wear" } else { "item" };
+            let prefix = if kind == RecordKind::WearEvents { "wear" } else { "item" };
             Ok(format!("{prefix}-{}", &hash[..ID_DIGITS]))
         }
         Some(Value::String(id)) if is_id(id) => Ok(id.clone()),

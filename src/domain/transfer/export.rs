@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{Error, Format, Kind, column_names, table};
+use super::{Error, Format, RecordKind, column_names, table};
 use crate::data;
 use crate::model::ids::UserId;
 use crate::store::{DocumentStore, Key, Query, Stored};
@@ -29,17 +29,17 @@ pub struct Exported {
 pub async fn export(
     store: &dyn DocumentStore,
     user: &UserId,
-    kinds: &[Kind],
+    kinds: &[RecordKind],
     format: Format,
     out: impl Write + Send,
 ) -> Result<Exported, Error> {
-    if format == Format::Csv && kinds != [Kind::Wardrobe] {
+    if format == Format::Csv && kinds != [RecordKind::Wardrobe] {
         return Err(Error::NoTable);
     }
     let mut sheet = Sheet::new(format, out)?;
     for kind in kinds {
         let container = kind.container();
-        if *kind == Kind::Profile {
+        if *kind == RecordKind::Profile {
             let profile = store.read(&Key::by_id(container, user.as_str())).await.map_err(data::Error::from)?;
             profile.iter().try_for_each(|profile| sheet.add(profile))?;
             continue;

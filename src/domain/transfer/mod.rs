@@ -48,7 +48,7 @@ const HELD_KIB: u32 = 16 * 1024;
 
 /// Kind of document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RecordKind {
     /// Wardrobe items.
     Wardrobe,
     /// The profile.
@@ -57,7 +57,7 @@ pub enum Kind {
     WearEvents,
 }
 
-impl Kind {
+impl RecordKind {
     /// Returns the container of such documents.
     pub const fn container(self) -> Container {
         match self {
@@ -99,7 +99,7 @@ pub struct Options {
     /// Whether rows of other users are reassigned instead of rejected.
     pub take_over: bool,
     /// Kind of the rows; detected from their fields if not given.
-    pub kind: Option<Kind>,
+    pub kind: Option<RecordKind>,
     /// Whether to report only, without writing.
     pub dry_run: bool,
 }
@@ -267,8 +267,8 @@ impl Checker {
         }
         self.seen.insert(name, content);
         let key = match kind {
-            Kind::Profile => Key::by_id(kind.container(), id),
-            Kind::Wardrobe | Kind::WearEvents => Key::new(kind.container(), self.options.user.as_str(), id),
+            RecordKind::Profile => Key::by_id(kind.container(), id),
+            RecordKind::Wardrobe | RecordKind::WearEvents => Key::new(kind.container(), self.options.user.as_str(), id),
         };
         Ok(Document::New(key, fields))
     }

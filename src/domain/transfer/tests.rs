@@ -43,13 +43,13 @@ async fn stored(store: &SqliteStore, container: Container) -> Vec<Value> {
     page.documents.iter().map(|document| document.parse().unwrap()).collect()
 }
 
-async fn exported(store: &SqliteStore, kinds: &[Kind], format: Format) -> String {
+async fn exported(store: &SqliteStore, kinds: &[RecordKind], format: Format) -> String {
     let mut out = Vec::new();
     export(store, &UserId::from("ada"), kinds, format, &mut out).await.unwrap();
     String::from_utf8(out).unwrap()
 }
 
-const ALL: [Kind; 3] = [Kind::Profile, Kind::Wardrobe, Kind::WearEvents];
+const ALL: [RecordKind; 3] = [RecordKind::Profile, RecordKind::Wardrobe, RecordKind::WearEvents];
 
 fn counts(created: u64, updated: u64, unchanged: u64, rejected: u64) -> Report {
     Report { created, updated, unchanged, rejected }
@@ -105,7 +105,7 @@ async fn json_and_lines_give_the_same_documents_back() {
 async fn a_table_gives_back_what_it_has_columns_for() {
     let (first, second) = (empty_store(), empty_store());
     import_text(&first, full_set().to_string()).await;
-    let text = exported(&first, &[Kind::Wardrobe], Format::Csv).await;
+    let text = exported(&first, &[RecordKind::Wardrobe], Format::Csv).await;
     assert_eq!(import_text(&second, &text).await, (counts(2, 0, 0, 0), vec![]), "{text}");
     let mut expected = stored(&first, Container::Wardrobe).await;
     for item in &mut expected {
@@ -229,9 +229,9 @@ async fn a_document_keeps_what_a_table_must_write_readably() {
 #[tokio::test]
 async fn a_row_must_be_of_the_kind_that_was_asked_for() {
     for (kind, expected) in [
-        (Kind::Wardrobe, counts(2, 0, 0, 2)),
-        (Kind::Profile, counts(1, 0, 0, 3)),
-        (Kind::WearEvents, counts(1, 0, 0, 3)),
+        (RecordKind::Wardrobe, counts(2, 0, 0, 2)),
+        (RecordKind::Profile, counts(1, 0, 0, 3)),
+        (RecordKind::WearEvents, counts(1, 0, 0, 3)),
     ] {
         let options = Options { kind: Some(kind), ..options() };
         let (report, _) = import_with(&empty_store(), options, None, full_set().to_string()).await;
@@ -360,7 +360,8 @@ async fn values_of_another_type_than_their_column_are_counted() {
     let key = Key::new(Container::Wardrobe, "ada", "odd");
     let odd = json!({ "id": "odd", "userId": "ada", "brand": 7, "tags": "none", "wearCount": 2 });
     store.create(&key, &odd).await.unwrap();
-    let exported = export(&store, &UserId::from("ada"), &[Kind::Wardrobe], Format::Csv, Vec::new()).await.unwrap();
+    let exported =
+        export(&store, &UserId::from("ada"), &[RecordKind::Wardrobe], Format::Csv, Vec::new()).await.unwrap();
     assert_eq!(exported, Exported { rows: 1, lost_values: 2 });
 }
 
@@ -380,7 +381,7 @@ async fn every_column_comes_back() {
     let text = format!("{}\n{}\n", column_names().join(","), column_names().map(cell).join(","));
     let store = empty_store();
     assert_eq!(import_text(&store, &text).await, (counts(1, 0, 0, 0), vec![]));
-    assert_eq!(exported(&store, &[Kind::Wardrobe], Format::Csv).await, text);
+    assert_eq!(exported(&store, &[RecordKind::Wardrobe], Format::Csv).await, text);
 }
 
 #[tokio::test]
@@ -488,7 +489,7 @@ async fn no_cell_is_a_formula_and_each_comes_back() {
     }
     let odd = json!({ "id": "odd", "userId": "ada", "price": -3, "brand": "x" });
     first.create(&Key::new(Container::Wardrobe, "ada", "odd"), &odd).await.unwrap();
-    let table = exported(&first, &[Kind::Wardrobe], Format::Csv).await;
+    let table = exported(&first, &[RecordKind::Wardrobe], Format::Csv).await;
     let mut reader = csv::Reader::from_reader(table.as_bytes());
     for record in reader.records() {
         for cell in &record.unwrap() {

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::base::clock::ManualClock;
     use crate::config::{Config, Source};
-    use crate::domain::quota::Limits;
+    use crate::domain::quota::CallerLimits;
 
     const KIB: usize = 1024;
     const MIB: usize = 1024 * KIB;
@@ -217,17 +217,22 @@ mod tests {
         Caller::User(name.into())
     }
 
-    fn limits(requests_per_caller: &str) -> Limits {
+    fn limits(requests_per_caller: &str) -> CallerLimits {
         let setting = |name: &str| {
             (name == "MAX_CONCURRENT_REQUESTS_PER_CALLER")
                 .then(|| (requests_per_caller.to_owned(), Source::Environment))
         };
         let clock = ManualClock::new(datetime!(2026-03-02 09:15 UTC));
-        Limits::new(&Config::read(setting).unwrap().limits, Arc::new(clock))
+        CallerLimits::new(&Config::read(setting).unwrap().limits, Arc::new(clock))
     }
 
     /// Answers a request of this caller, and returns the status of a refusal.
-    async fn answer(memory: &BodyMemory, limits: &Limits, caller: &str, response: Response) -> Result<Response, u16> {
+    async fn answer(
+        memory: &BodyMemory,
+        limits: &CallerLimits,
+        caller: &str,
+        response: Response,
+    ) -> Result<Response, u16> {
         let permit = limits.enter(&user(caller)).map_err(|_| 429_u16)?;
         hold(memory, &user(caller), permit, response).await.map_err(|error| error.status().as_u16())
     }

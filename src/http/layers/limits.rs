@@ -12,7 +12,7 @@ use axum::response::Response;
 use super::answers;
 use super::auth::CurrentUser;
 use super::bodies::Account;
-use crate::domain::quota::{Caller, Exceeded, Kind, Limits, Remainder, WINDOW_SECONDS};
+use crate::domain::quota::{Caller, CallerLimits, Exceeded, QuotaKind, Remainder, WINDOW_SECONDS};
 use crate::http::error::ApiError;
 use crate::state::AppState;
 
@@ -25,7 +25,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct Peer(pub SocketAddr);
 
 /// Returns the caller's address, as quotas count it.
-pub fn address_of(limits: &Limits, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
+pub fn address_of(limits: &CallerLimits, headers: &HeaderMap, peer: Option<&Peer>) -> IpAddr {
     let forwarded = headers.get_all(X_FORWARDED_FOR).iter().next_back();
     let forwarded = forwarded.map(|all| all.to_str().unwrap_or_default());
     limits.address(forwarded, peer.map(|Peer(address)| address.ip()))
@@ -60,7 +60,7 @@ fn write(remainder: Remainder, response: &mut Response) {
 /// Enforces the caller's quota. `payer` is charged for the concurrent request and its bodies.
 async fn limit(
     app: &AppState,
-    kind: Kind,
+    kind: QuotaKind,
     caller: &Caller,
     payer: &Caller,
     request: Request,
@@ -90,7 +90,7 @@ async fn admit(app: &AppState, caller: &Caller, request: Request, next: Next) ->
 /// # Errors
 /// 429 when the quota is exceeded.
 pub async fn limit_user(
-    State((app, kind)): State<(AppState, Kind)>,
+    State((app, kind)): State<(AppState, QuotaKind)>,
     CurrentUser(user): CurrentUser,
     request: Request,
     next: Next,
@@ -104,7 +104,7 @@ pub async fn limit_user(
 /// # Errors
 /// 429 when it is used up.
 pub async fn limit_address(
-    State((app, kind)): State<(AppState, Kind)>,
+    State((app, kind)): State<(AppState, QuotaKind)>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -119,7 +119,7 @@ pub async fn limit_address(
 /// # Errors
 /// 429 when it is used up.
 pub async fn limit_upload(
-    State((app, kind)): State<(AppState, Kind)>,
+    State((app, kind)): State<(AppState, QuotaKind)>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -127,7 +127,7 @@ pub async fn limit_upload(
         Some(CurrentUser(user)) => (kind, Caller::User(user.clone())),
         None => {
             let address = address_of(&app.limits, request.headers(), request.extensions().get());
-            (Kind::ServiceUpload, Caller::Address(address))
+            (QuotaKind::ServiceUpload, Caller::Address(address))
         }
     };
     let payer = match &caller {

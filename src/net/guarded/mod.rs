@@ -103,14 +103,14 @@ impl From<reqwest::Error> for FetchError {
 
 /// Limits of a fetch.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct FetchLimits {
     /// Largest content, decompressed.
     pub size_bytes: usize,
     /// Total time, including name resolution, connections and redirects.
     pub time: Duration,
 }
 
-impl Default for Limits {
+impl Default for FetchLimits {
     /// Limits that suffice for a photo from a camera.
     fn default() -> Self {
         Self { size_bytes: 10 * 1024 * 1024, time: Duration::from_secs(20) }
@@ -233,7 +233,7 @@ impl GuardedClient {
     ///
     /// # Errors
     /// When the URL or a redirect is refused, the site fails, or the content is not acceptable.
-    pub async fn get(&self, url: &str, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
+    pub async fn get(&self, url: &str, expect: Expect, limits: FetchLimits) -> Result<Fetched, FetchError> {
         match self.get_if_changed(url, expect, limits, &Validators::default()).await? {
             Answer::Fetched(fetched) => Ok(fetched),
             Answer::NotModified => Err(FetchError::Status(StatusCode::NOT_MODIFIED)),
@@ -248,7 +248,7 @@ impl GuardedClient {
         &self,
         url: &str,
         expect: Expect,
-        limits: Limits,
+        limits: FetchLimits,
         known: &Validators,
     ) -> Result<Answer, FetchError> {
         let fetch = Box::pin(self.follow(url, expect, limits, known));
@@ -259,7 +259,7 @@ impl GuardedClient {
         &self,
         text: &str,
         expect: Expect,
-        limits: Limits,
+        limits: FetchLimits,
         known: &Validators,
     ) -> Result<Answer, FetchError> {
         let mut url = check_text(text, &self.extra_ports)?;
@@ -302,7 +302,7 @@ impl GuardedClient {
 }
 
 /// Reads the content up to the limit.
-async fn read(response: Response, url: Url, expect: Expect, limits: Limits) -> Result<Fetched, FetchError> {
+async fn read(response: Response, url: Url, expect: Expect, limits: FetchLimits) -> Result<Fetched, FetchError> {
     let content_type = header(&response, CONTENT_TYPE).unwrap_or_default();
     if !expect.accepts(&content_type) {
         return Err(FetchError::UnexpectedContent { got: content_type });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use pluckit::domain::jobs::{Fault, Finished, Kind, Link, Report, Run, Trouble};
+use pluckit::domain::jobs::{Finished, JobFault, JobKind, Link, Report, Run, Trouble};
 use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::{Job, JobMessage};
 use pluckit::queue::Message;
@@ -45,11 +45,11 @@ impl Stage {
     }
 
     /// The kinds of job that play here.
-    pub fn kinds(self: &Arc<Self>) -> Vec<Kind> {
+    pub fn kinds(self: &Arc<Self>) -> Vec<JobKind> {
         [(SCRIPTED, false), (FOR_ADMINS, true)]
             .map(|(name, is_for_admins)| {
                 let stage = self.clone();
-                Kind::new(name, is_for_admins, move |run, script| stage.clone().play(run, script))
+                JobKind::new(name, is_for_admins, move |run, script| stage.clone().play(run, script))
             })
             .into()
     }
@@ -68,7 +68,7 @@ impl Stage {
         self.gate.send_replace(true);
     }
 
-    async fn play(self: Arc<Self>, run: Run, script: Script) -> Result<Finished, Fault> {
+    async fn play(self: Arc<Self>, run: Run, script: Script) -> Result<Finished, JobFault> {
         let total = script.steps.len() as u64;
         for (number, step) in script.steps.iter().enumerate() {
             run.progress(number as u64, total, step).await?;
@@ -84,7 +84,7 @@ impl Stage {
         Ok(Finished { result: json!({ "steps": total }), report })
     }
 
-    async fn act(&self, run: &Run, number: usize, step: &str) -> Result<Value, Fault> {
+    async fn act(&self, run: &Run, number: usize, step: &str) -> Result<Value, JobFault> {
         let times = {
             let mut begun = self.begun.lock().unwrap();
             let times = begun.entry(number.to_string()).or_default();
@@ -109,8 +109,8 @@ impl Stage {
                 Ok(json!(times))
             }
             ("fail", Some(most), _) if times > most.parse().unwrap() => Ok(Value::Null),
-            ("fail", ..) => Err(Fault::retry("The model is down.", "token at-secret refused by /srv/x")),
-            ("refuse", ..) => Err(Fault::Failed("There is nothing to do.".to_owned())),
+            ("fail", ..) => Err(JobFault::retry("The model is down.", "token at-secret refused by /srv/x")),
+            ("refuse", ..) => Err(JobFault::Failed("There is nothing to do.".to_owned())),
             ("panic", ..) => panic!("as the script says"),
             other => panic!("no such step: {other:?}"),
         }

@@ -34,7 +34,7 @@ use pluckit::blob::BlobStore;
 use pluckit::blob::local::LocalBlobs;
 use pluckit::cli::demo::{self, Gallery};
 use pluckit::config::{Config, Source};
-use pluckit::domain::jobs::Kind;
+use pluckit::domain::jobs::JobKind;
 use pluckit::domain::scraper::polite::HostThrottle;
 use pluckit::imaging::network::Network;
 use pluckit::imaging::pool::PixelPool;
@@ -86,7 +86,7 @@ pub struct Builder {
     has_network: bool,
     blobs: Option<Arc<dyn BlobStore>>,
     blob_interceptor: Option<Arc<dyn Interceptor>>,
-    kinds: Vec<Kind>,
+    kinds: Vec<JobKind>,
 }
 
 impl Builder {
@@ -169,7 +169,7 @@ impl Builder {
     }
 
     /// Adds these kinds of long operation.
-    pub fn kinds(mut self, kinds: Vec<Kind>) -> Self {
+    pub fn kinds(mut self, kinds: Vec<JobKind>) -> Self {
         self.kinds = kinds;
         self
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pluckit::domain::jobs::{Fault, Finished, Kind, Report, Run};
+use pluckit::domain::jobs::{Finished, JobFault, JobKind, Report, Run};
 use pluckit::model::ids::JobId;
 use pluckit::model::job::JobStatus::{Completed, Failed, Pending};
 use pluckit::model::job::StepResult;
@@ -20,20 +20,20 @@ const KIND: &str = "test.bounds";
 /// Starts a service with one kind of job, and accepts one such job.
 async fn app_with_job<F>(work: impl Fn(Run) -> F + Send + Sync + 'static) -> (TestApp, JobId)
 where
-    F: Future<Output = Result<Finished, Fault>> + Send + 'static,
+    F: Future<Output = Result<Finished, JobFault>> + Send + 'static,
 {
-    let kind = Kind::new(KIND, false, move |run, _: Value| work(run));
+    let kind = JobKind::new(KIND, false, move |run, _: Value| work(run));
     let app = TestApp::builder().kinds(vec![kind]).start();
     let id = app.state.jobs.accept(&"ada".into(), KIND, Value::Null, None).await.unwrap();
     (app, id)
 }
 
-fn finished() -> Result<Finished, Fault> {
+fn finished() -> Result<Finished, JobFault> {
     Ok(Finished { result: Value::Null, report: Report::default() })
 }
 
-fn down() -> Fault {
-    Fault::retry("The model is down.", "as the test says")
+fn down() -> JobFault {
+    JobFault::retry("The model is down.", "as the test says")
 }
 
 #[tokio::test]

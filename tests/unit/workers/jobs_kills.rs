@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use pluckit::app::{self, Backends};
 use pluckit::config::{Config, Source};
-use pluckit::domain::jobs::{Fault, Finished, Kind, Report, Run};
+use pluckit::domain::jobs::{Finished, JobFault, JobKind, Report, Run};
 use pluckit::model::ids::{JobId, UserId};
 use pluckit::model::job::{Job, JobStatus};
 use pluckit::state::AppState;
@@ -57,7 +57,7 @@ fn open(config: Config, address: SocketAddr, name: String) -> AppState {
     let place = Place { directory: config.data_directory.clone(), name };
     let kinds = [JOURNALED, GATED].map(|kind| {
         let place = place.clone();
-        Kind::new(kind, false, move |run, input: Input| {
+        JobKind::new(kind, false, move |run, input: Input| {
             let place = place.clone();
             async move {
                 if kind == GATED { place.wait_and_write(run).await } else { place.journal_steps(run, input).await }
@@ -105,7 +105,7 @@ impl Place {
         self.lines().iter().any(|line| line == words)
     }
 
-    async fn journal_steps(&self, run: Run, input: Input) -> Result<Finished, Fault> {
+    async fn journal_steps(&self, run: Run, input: Input) -> Result<Finished, JobFault> {
         let id = run.id().to_string();
         let mut results = Vec::new();
         for step in 0..input.steps {
@@ -124,7 +124,7 @@ impl Place {
         Ok(Finished { result: json!(results), report: Report { title: "Journaled".to_owned(), ..Report::default() } })
     }
 
-    async fn wait_and_write(&self, run: Run) -> Result<Finished, Fault> {
+    async fn wait_and_write(&self, run: Run) -> Result<Finished, JobFault> {
         let id = run.id().to_string();
         let _ends = Ends(self, id.clone());
         run.step("first", async { Ok(()) }).await?;

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pluckit::base::clock::SystemClock;
 use pluckit::data::update::Edit;
-use pluckit::domain::jobs::{Changed, Fault, Finished, Kind, Report, Run};
+use pluckit::domain::jobs::{Changed, Finished, JobFault, JobKind, Report, Run};
 use pluckit::model::ids::JobId;
 use pluckit::model::job::JobStatus::{Completed, Failed, Pending, Running, Terminated};
 use pluckit::model::job::{Job, JobMessage};
@@ -239,12 +239,12 @@ async fn to_terminate_a_job_stops_its_worker_at_once_and_no_other() {
 async fn a_worker_that_has_lost_its_job_begins_no_step_and_writes_no_file() {
     let (others, begun) = (Arc::new(OnceLock::<AppState>::new()), Arc::new(AtomicUsize::new(0)));
     let (elsewhere, counted) = (others.clone(), begun.clone());
-    let kind = Kind::new("test.lost", false, move |run: Run, _: Value| {
+    let kind = JobKind::new("test.lost", false, move |run: Run, _: Value| {
         let (elsewhere, counted) = (elsewhere.clone(), counted.clone());
         async move {
             run.step("first", async { Ok(()) }).await?;
             change(elsewhere.get().unwrap(), run.id(), |job| job.status = Terminated).await;
-            assert!(matches!(run.write_output("late.md", "x").await, Err(Fault::Lost)));
+            assert!(matches!(run.write_output("late.md", "x").await, Err(JobFault::Lost)));
             let begin = async {
                 counted.fetch_add(1, Ordering::Relaxed);
                 Ok(())

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, check_key, key_parameter, parameters, read_arguments};
 use crate::base::text::cut;
 use crate::domain::drafts::{Accepted, Upload};
-use crate::domain::quota::Kind;
+use crate::domain::quota::QuotaKind;
 use crate::imaging::decode::Format;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::draft::{DraftItem, DraftStatus};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::tool_results::CompactItem;
-use crate::net::guarded::{Expect, Limits};
+use crate::net::guarded::{Expect, FetchLimits};
 
 /// Longest URL of a picture, in bytes.
 const LONGEST_URL: usize = 2048;
@@ -62,12 +62,12 @@ struct AddedItem {
 }
 
 /// Adds an item by the URL of its picture.
-pub struct AddItem(pub(super) Arc<Parts>);
+pub struct AddItem(pub(super) Arc<ToolParts>);
 
 impl AddItem {
     /// Fetches the picture and creates a draft from it.
     async fn begin(&self, user: &UserId, key: &str, arguments: &AddItemArguments) -> Result<DraftItem, ToolError> {
-        let limits = Limits { time: PATIENCE, ..Limits::default() };
+        let limits = FetchLimits { time: PATIENCE, ..FetchLimits::default() };
         let fetched = self.0.base.web.get(&arguments.picture_url, Expect::Image, limits).await;
         let fetched = fetched.map_err(|error| {
             let reason = cut(&error.to_string(), LONGEST_REASON);
@@ -109,7 +109,7 @@ impl Tool for AddItem {
     }
 
     fn traits(&self) -> Traits {
-        Traits::adds("Add an item").outside().counts_as(Kind::Upload).result::<AddedItem>()
+        Traits::adds("Add an item").outside().counts_as(QuotaKind::Upload).result::<AddedItem>()
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
+use super::{NoArguments, Tally, Tool, ToolError, ToolParts, Traits, no_parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::style;
@@ -68,7 +68,7 @@ struct Analysis {
 }
 
 /// Compares the wardrobe with the baselines of its owner's styles.
-pub struct AnalyzeWardrobeGaps(pub(super) Arc<Parts>);
+pub struct AnalyzeWardrobeGaps(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for AnalyzeWardrobeGaps {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
-use super::{Parts, Tool, ToolError, Traits, cut, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, cut, parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
@@ -37,7 +37,7 @@ struct HistoryArguments {
 }
 
 /// Tells what was worn when.
-pub struct GetWearHistory(pub(super) Arc<Parts>);
+pub struct GetWearHistory(pub(super) Arc<ToolParts>);
 
 impl GetWearHistory {
     /// Returns the wears of one item, newest first: from wear events, or from the item itself.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_query, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, check_query, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::pictures::Pictures;
-use crate::domain::quota::Kind;
+use crate::domain::quota::QuotaKind;
 use crate::domain::similarity::items::Found as Similar;
 use crate::llm::{self, CallContext, ToolSpec};
 use crate::model::buy_link::BuyLink;
@@ -74,7 +74,7 @@ struct ItemsArguments {
 }
 
 /// Finds items to buy or as inspiration.
-pub struct SearchScrapedItems(pub(super) Arc<Parts>);
+pub struct SearchScrapedItems(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for SearchScrapedItems {
@@ -96,7 +96,7 @@ impl Tool for SearchScrapedItems {
     }
 
     fn traits(&self) -> Traits {
-        Traits::reads("Search for finds").counts_as(Kind::Model).result::<ItemsResult>()
+        Traits::reads("Search for finds").counts_as(QuotaKind::Model).result::<ItemsResult>()
     }
 
     async fn run(&self, _user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {

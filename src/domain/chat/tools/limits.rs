@@ -7,7 +7,7 @@ use time::Date;
 
 use super::history::read_date;
 use super::wardrobe::SearchArguments;
-use super::{Parts, ToolError, cut};
+use super::{ToolError, ToolParts, cut};
 use crate::base::text::cut_each;
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
@@ -67,7 +67,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Reads the limits, and the wears of their period.
-    pub(super) async fn read(parts: &Parts, user: &UserId, arguments: &SearchArguments) -> Result<Self, ToolError> {
+    pub(super) async fn read(parts: &ToolParts, user: &UserId, arguments: &SearchArguments) -> Result<Self, ToolError> {
         let day = |text: &Option<String>, name| read_date(text.as_deref(), name);
         let bought = (day(&arguments.bought_from, "bought_from")?, day(&arguments.bought_to, "bought_to")?);
         let worn = (day(&arguments.worn_from, "worn_from")?, day(&arguments.worn_to, "worn_to")?);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_key, key_parameter, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, check_key, key_parameter, parameters, read_arguments};
 use crate::data::wardrobe::Worn;
 use crate::domain::wardrobe::wears::{self, NewWearFields, WeatherFields};
 use crate::llm::{CallContext, ToolSpec};
@@ -37,7 +37,7 @@ struct LoggedWear {
 }
 
 /// Counts a wear of an item.
-pub struct LogWear(pub(super) Arc<Parts>);
+pub struct LogWear(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for LogWear {

@@ -114,7 +114,7 @@ pub trait Tool: Send + Sync {
 }
 
 /// What tools are made of.
-pub struct Parts {
+pub struct ToolParts {
     /// Parts that all services share.
     pub base: Arc<Base>,
     /// Scraped items by similarity.
@@ -134,7 +134,7 @@ pub struct Parts {
 }
 
 /// The stylist's tools, in the order in which the model sees them.
-pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
+pub fn all(parts: &Arc<ToolParts>) -> Vec<Arc<dyn Tool>> {
     let parts = || parts.clone();
     vec![
         Arc::new(wardrobe::SearchWardrobe::new(parts())),
@@ -153,7 +153,7 @@ pub fn all(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
 }
 
 /// Returns tools that change the wardrobe, for assistants that a user authorised. The stylist does not have them.
-pub fn only_for_programs(parts: &Arc<Parts>) -> Vec<Arc<dyn Tool>> {
+pub fn only_for_programs(parts: &Arc<ToolParts>) -> Vec<Arc<dyn Tool>> {
     let parts = || parts.clone();
     vec![
         Arc::new(log_wear::LogWear(parts())),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, check_query, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, check_query, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -61,7 +61,7 @@ struct TrendsArguments {
 }
 
 /// Lists the top moods.
-pub struct GetTrendingMoods(pub(super) Arc<Parts>);
+pub struct GetTrendingMoods(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for GetTrendingMoods {

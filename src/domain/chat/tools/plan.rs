@@ -13,7 +13,7 @@ use time::{Date, Duration};
 
 use super::history::read_date;
 use super::weather;
-use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::best::Best;
 use crate::domain::climate::{self, Basis, Season};
@@ -49,7 +49,7 @@ struct PlanArguments {
 }
 
 /// Plans outfits.
-pub struct PlanOutfits(pub(super) Arc<Parts>);
+pub struct PlanOutfits(pub(super) Arc<ToolParts>);
 
 impl PlanOutfits {
     /// Reads the newest pieces of the wardrobe.

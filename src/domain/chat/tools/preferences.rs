@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, cut, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, cut, parameters, read_arguments};
 use crate::base::text::sentences;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::conversation::{Preference, PreferenceKind};
@@ -89,7 +89,7 @@ struct Forgotten {
 }
 
 /// Keeps something in mind.
-pub struct RememberPreference(pub(super) Arc<Parts>);
+pub struct RememberPreference(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for RememberPreference {
@@ -132,7 +132,7 @@ impl Tool for RememberPreference {
 }
 
 /// Drops something from memory.
-pub struct ForgetPreference(pub(super) Arc<Parts>);
+pub struct ForgetPreference(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for ForgetPreference {

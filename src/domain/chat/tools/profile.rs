@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{NoArguments, Parts, Tool, ToolError, Traits, no_parameters, read_arguments};
+use super::{NoArguments, Tool, ToolError, ToolParts, Traits, no_parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
 use crate::model::profile::ProfileFacts;
 
 /// Reads the user's profile.
-pub struct GetUserProfile(pub(super) Arc<Parts>);
+pub struct GetUserProfile(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for GetUserProfile {

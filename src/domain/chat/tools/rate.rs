@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, parameters, read_arguments};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::vote::Signal;
@@ -28,7 +28,7 @@ struct Rated {
 }
 
 /// Votes on an item of the discover feed.
-pub struct RateFeedItem(pub(super) Arc<Parts>);
+pub struct RateFeedItem(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for RateFeedItem {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::spending::Spending;
-use super::{NoArguments, Parts, Tally, Tool, ToolError, Traits, no_parameters, read_arguments};
+use super::{NoArguments, Tally, Tool, ToolError, ToolParts, Traits, no_parameters, read_arguments};
 use crate::base::text::cut;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::UserId;
@@ -27,7 +27,7 @@ struct Summary {
 }
 
 /// Counts the user's clothes.
-pub struct GetWardrobeSummary(pub(super) Arc<Parts>);
+pub struct GetWardrobeSummary(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for GetWardrobeSummary {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::base::schema::schema_of;
-use crate::domain::quota::Kind;
+use crate::domain::quota::QuotaKind;
 
 /// What a call changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Traits {
     /// Whether it accesses anything outside this service.
     pub asks_outside: bool,
     /// Quota that a program's call counts against, besides that of requests.
-    pub quota: Option<Kind>,
+    pub quota: Option<QuotaKind>,
     /// Schema of the result, if it is an object; otherwise it is text.
     pub result: Option<fn() -> Value>,
 }
@@ -58,7 +58,7 @@ impl Traits {
     }
 
     /// Declares that a program's call also counts against this quota.
-    pub fn counts_as(self, kind: Kind) -> Self {
+    pub fn counts_as(self, kind: QuotaKind) -> Self {
         Self { quota: Some(kind), ..self }
     }
 

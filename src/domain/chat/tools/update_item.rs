@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{MAX_COMPLAINT, Parts, Tool, ToolError, Traits, parameters, read_arguments};
+use super::{MAX_COMPLAINT, Tool, ToolError, ToolParts, Traits, parameters, read_arguments};
 use crate::base::schema::schema_of;
 use crate::base::text::cut;
 use crate::data::wardrobe::OWN_FIELDS;
@@ -31,7 +31,7 @@ struct UpdatedItem {
 }
 
 /// Changes fields of an item.
-pub struct UpdateItem(pub(super) Arc<Parts>);
+pub struct UpdateItem(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for UpdateItem {

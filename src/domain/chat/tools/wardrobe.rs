@@ -17,12 +17,12 @@ use tracing::{debug, warn};
 use super::limits::{self, Limits};
 use super::spending::{self, Spending};
 use super::terms::{Terms, own_terms, read_terms};
-use super::{Parts, Tool, ToolError, Traits, check_query, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, check_query, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut, cut_each};
 use crate::domain::best::{Best, Score};
-use crate::domain::quota::Kind;
+use crate::domain::quota::QuotaKind;
 use crate::domain::wear;
 use crate::llm::{CallContext, ChatRequest, Message, Purpose, ToolSpec};
 use crate::model::garment::{Description, Fit, Garment};
@@ -158,13 +158,13 @@ fn parameters() -> Value {
 
 /// Finds owned items that match a query.
 pub struct SearchWardrobe {
-    parts: Arc<Parts>,
+    parts: Arc<ToolParts>,
     expansions: ExpiringCache<String, Arc<[String]>>,
 }
 
 impl SearchWardrobe {
     /// The tool, made of `parts`.
-    pub fn new(parts: Arc<Parts>) -> Self {
+    pub fn new(parts: Arc<ToolParts>) -> Self {
         let expansions = ExpiringCache::new(KEPT_EXPANSIONS, EXPANSION_LIFE, parts.base.clock.clone())
             .observed(parts.base.telemetry.metrics.of_cache("query_expansions"));
         Self { parts, expansions }
@@ -219,7 +219,7 @@ impl Tool for SearchWardrobe {
     }
 
     fn traits(&self) -> Traits {
-        Traits::reads("Search the wardrobe").counts_as(Kind::Model).result::<FoundItems>()
+        Traits::reads("Search the wardrobe").counts_as(QuotaKind::Model).result::<FoundItems>()
     }
 
     async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{Parts, Tally, Tool, ToolError, Traits, check_query, parameters, read_arguments};
+use super::{Tally, Tool, ToolError, ToolParts, Traits, check_query, parameters, read_arguments};
 use crate::base::text::{cut, cut_each};
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};
@@ -119,7 +119,7 @@ struct PatternsArguments {
 }
 
 /// Analyses what the user wears, on which occasions, and in which weather.
-pub struct GetWearPatterns(pub(super) Arc<Parts>);
+pub struct GetWearPatterns(pub(super) Arc<ToolParts>);
 
 impl GetWearPatterns {
     /// Returns the newest wear events of an item: those in the item, or (for older documents without any) the separate

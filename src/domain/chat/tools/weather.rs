@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::warn;
 use url::Url;
 
-use super::{Parts, Tool, ToolError, Traits, parameters, read_arguments};
+use super::{Tool, ToolError, ToolParts, Traits, parameters, read_arguments};
 use crate::base::cache::ExpiringCache;
 use crate::base::chain::Chain;
 use crate::base::text::{collapse, cut};
@@ -242,7 +242,7 @@ struct WeatherArguments {
 }
 
 /// Returns the weather in the user's city or another one.
-pub struct GetWeather(pub(super) Arc<Parts>);
+pub struct GetWeather(pub(super) Arc<ToolParts>);
 
 #[async_trait]
 impl Tool for GetWeather {

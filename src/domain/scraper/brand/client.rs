@@ -13,10 +13,10 @@ use super::{ConfigError, SelectorConfig};
 use crate::base::chain::Chain;
 use crate::domain::scraper::candidate::Candidate;
 use crate::domain::scraper::polite::{PoliteError, RobotsClient};
-use crate::net::guarded::{Answer, FetchError, Fetched, Limits, UrlRefused, Validators, check_url};
+use crate::net::guarded::{Answer, FetchError, FetchLimits, Fetched, UrlRefused, Validators, check_url};
 
 /// Limits of a page.
-const LIMITS: Limits = Limits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
+const LIMITS: FetchLimits = FetchLimits { size_bytes: 2 * 1024 * 1024, time: Duration::from_secs(30) };
 /// Most pages of a list.
 pub const MAX_PAGES: usize = 5;
 /// Most products of a site.

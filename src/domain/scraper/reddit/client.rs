@@ -17,13 +17,13 @@ use super::{
 use crate::base::chain::Chain;
 use crate::domain::scraper::polite::HostThrottle;
 use crate::model::lenient;
-use crate::net::guarded::{Expect, FetchError, GuardedClient, Limits};
+use crate::net::guarded::{Expect, FetchError, FetchLimits, GuardedClient};
 use crate::net::read_at_most;
 
 /// Limits of a listing; a hundred posts with galleries have about 2 MB.
-const LISTING_LIMITS: Limits = Limits { size_bytes: 8 * 1024 * 1024, time: Duration::from_secs(30) };
+const LISTING_LIMITS: FetchLimits = FetchLimits { size_bytes: 8 * 1024 * 1024, time: Duration::from_secs(30) };
 /// Limits of a single post with at most one comment.
-const POST_LIMITS: Limits = Limits { size_bytes: 1024 * 1024, time: Duration::from_secs(10) };
+const POST_LIMITS: FetchLimits = FetchLimits { size_bytes: 1024 * 1024, time: Duration::from_secs(10) };
 /// Posts that are checked per submission, and the time limit for all of them.
 const SPOT_CHECKS: usize = 3;
 const SPOT_CHECK_TIME: Duration = Duration::from_secs(20);
@@ -201,7 +201,7 @@ impl Reddit {
         }
     }
 
-    async fn ask(&self, url: &Url, limits: Limits) -> Result<(Bytes, Value), RedditError> {
+    async fn ask(&self, url: &Url, limits: FetchLimits) -> Result<(Bytes, Value), RedditError> {
         let _turn = self.throttle.turn(url.host_str().unwrap_or_default(), None).await;
         let body = match &self.web {
             Transport::Guarded(web) => web.get(url.as_str(), Expect::Json, limits).await?.body,

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use axum::http::Method;
-use pluckit::domain::transfer::{self, Format, Kind, Options, Source};
+use pluckit::domain::transfer::{self, Format, Options, RecordKind, Source};
 use pluckit::model::ids::UserId;
 use pluckit::store::{Container, Key, Write};
 use serde_json::{Value, json};
@@ -328,7 +328,7 @@ async fn what_the_api_stores_can_be_exported_and_imported() {
     assert_eq!(ada.put("/api/profile", profile).await.code(), 204);
 
     let store = &app.state.data.store;
-    let kinds = [Kind::Profile, Kind::Wardrobe, Kind::WearEvents];
+    let kinds = [RecordKind::Profile, RecordKind::Wardrobe, RecordKind::WearEvents];
     let mut file = Vec::new();
     transfer::export(&**store, &UserId::from("ada"), &kinds, Format::Json, &mut file).await.unwrap();
     let import = async |user: &str| {
