@@ -4,19 +4,21 @@
 //! Kinds are recognised by phrases (`phrases.txt`), clothes and occasions through the thesaurus; misspelt words are
 //! corrected first.
 
+mod asks;
 mod clothes;
 mod details;
 mod follow;
 mod limits;
+mod settle;
 mod shown;
-
-use std::ops::Range;
+mod vary;
 
 use ::time::Date;
 
+use self::asks::{asks, clauses_about_absence};
 pub use self::clothes::named;
-use self::clothes::{Token, clothes, is_rejected, tokens, without_verbs};
-use self::details::{degrees, is_foreign, ordinal, outfits, place, without_lead};
+use self::clothes::{clothes, is_rejected, tokens, without_verbs};
+use self::details::{degrees, is_foreign, ordinal, outfits, place};
 use self::follow::{Asked, Conversation};
 pub use self::limits::Limits;
 use self::shown::shown_names;
@@ -221,107 +223,6 @@ pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
     conversation.asked.pop().map(|asked| asked.request).unwrap_or_default()
 }
 
-/// Determines the kind of a request without a matching phrase from its clothes or occasions.
-fn settle(mut request: Request) -> Request {
-    // Whoever tries to change the stylist's instructions gets no answer to anything else.
-    if request.asks.contains(&"injection") {
-        request.asks = vec!["injection"];
-        return request;
-    }
-    let is_chat = |ask: &Ask| is_listed("small talk", ask);
-    if !request.asks.iter().all(is_chat) {
-        request.asks.retain(|ask| !is_chat(ask));
-    }
-    // "My coat is at the cleaners. What should I wear?"
-    if request.asks.len() > 1 {
-        request.asks.retain(|ask| *ask != "away");
-    }
-    if request.asks == ["compare"] && request.named.len() < 2 {
-        request.asks.clear();
-    }
-    // Rejecting something for this occasion is not a dislike: "something for the office, no jeans please".
-    if request.asks.contains(&"dislike")
-        && !request.rejected.is_empty()
-        && !request.rejects_for_good()
-        && (request.has_situation() || request.asks.iter().any(|ask| OUTFITS.contains(ask)))
-    {
-        request.asks.retain(|ask| *ask != "dislike");
-    }
-    // What is remembered comes before what is put together with it in mind.
-    request.asks.sort_by_key(|ask| *ask != "dislike");
-    // "Three outfits with the camel coat"
-    if request.asks == ["pair"] && request.outfits > 1 {
-        request.asks = vec!["outfit"];
-    }
-    // "What clothes for a weekend in Edinburgh?", "we're off to Cape Town for 10 days"
-    if matches!(request.asks[..], [] | ["outfit"] | ["find"])
-        && request.place.is_some()
-        && request.days.is_some()
-        && !request.says(&["outfit", "outfits", "wear", "look", "looks"])
-    {
-        request.asks = vec!["packing"];
-    }
-    settle_clothes(&mut request);
-    if request.asks.is_empty() && !request.is_foreign {
-        request.asks.extend(request.implied_ask());
-    }
-    request
-}
-
-/// Determines what a question about clothes asks for: an outfit, a list or a count.
-fn settle_clothes(request: &mut Request) {
-    // "Which of my coats are waterproof?"
-    if let [clothes, quality] = &request.named[..]
-        && clothes.description.garment.is_some()
-        && quality.description.garment.is_none()
-        && matches!(request.asks[..], ["find" | "count"])
-    {
-        let mut both = clothes.clone();
-        both.text = format!("{} {}", quality.text, clothes.text);
-        both.description.colours.extend(&quality.description.colours);
-        both.description.qualities.extend(&quality.description.qualities);
-        request.named = vec![both];
-    }
-    // "Which coat for a rainy day?"
-    let is_for = request.wet || request.celsius.is_some() || !request.occasion.is_empty();
-    let is_wish = |named: &Named| named.description.garment.is_some() && !named.is_claimed;
-    let is_inventory = is_listed("yes or no", request.words.first().map_or("", String::as_str));
-    if request.asks == ["find"]
-        && is_for
-        && !is_inventory
-        && request.says(&["for"])
-        && request.named.iter().any(is_wish)
-    {
-        request.asks = vec!["outfit"];
-    }
-    // "Everything I own under 50 euros", "how many of those".
-    for ask in request.asks.iter_mut().filter(|ask| **ask == "summary") {
-        if request.limits.are_of_pieces() {
-            *ask = "find";
-        }
-    }
-    if request.asks == ["find"] && request.limits.pieces.is_given() {
-        request.asks = vec!["count"];
-    }
-    // "What have I worn less than three times?" is not about the days.
-    for ask in request.asks.iter_mut().filter(|ask| is_listed("kinds about wears", ask)) {
-        if request.limits.wears.is_given() {
-            *ask = "find";
-        }
-    }
-    // What was not worn for some time, rather than never.
-    for ask in request.asks.iter_mut().filter(|ask| **ask == "never") {
-        if request.past.is_some() {
-            *ask = "neglected";
-        }
-    }
-    if request.asks.is_empty()
-        && (request.limits.are_of_pieces() || request.past.is_some() && request.said_deed.is_some())
-    {
-        request.asks.push("find");
-    }
-}
-
 /// Reads one message by itself.
 fn read(message: &str, today: Date) -> Request {
     let (message, limits) = limits::take(message);
@@ -399,30 +300,6 @@ fn read(message: &str, today: Date) -> Request {
     }
 }
 
-/// Returns the kinds of question in a message, and its facts about the user.
-fn asks(message: &str) -> (Vec<Ask>, Vec<String>) {
-    let (mut asks, mut facts) = (Vec::new(), Vec::new());
-    let mut before = "";
-    for sentence in sentences(message) {
-        for (mut ask, part) in asks_of(sentence, &tokens(sentence)) {
-            if ask == "dislike" && is_conditional(part) {
-                ask = "condition";
-            }
-            if matches!(ask, "fact" | "remember") {
-                // "My feet are always cold. Keep that in mind": the previous sentence.
-                let fact =
-                    Some(without_lead(part)).filter(|fact| !fact.is_empty()).unwrap_or_else(|| without_lead(before));
-                facts.push(fact.to_owned());
-            }
-            if !asks.contains(&ask) {
-                asks.push(ask);
-            }
-        }
-        before = sentence;
-    }
-    (asks, facts)
-}
-
 /// Returns whether the user is cold, or hot, and wants to be dressed accordingly.
 fn warmer(words: &[String]) -> Option<bool> {
     let is_said = |name| phrases::is_said(name, words);
@@ -458,90 +335,10 @@ fn dressier(words: &[String]) -> Option<TermId> {
     }
 }
 
-/// Returns the kinds of question in a sentence with their parts: one, or one for each half of "… and …".
-fn asks_of<'a>(sentence: &'a str, words: &[Token]) -> Vec<(Ask, &'a str)> {
-    let ask = |words: &[Token]| phrases::kind(words, sentence);
-    // "My shirt is in the wash, what can I wear?": the rest of the sentence asks.
-    let absent = clauses_about_absence(words);
-    if !absent.is_empty() {
-        let is_absent = |place: usize| absent.iter().any(|clause| clause.contains(&place));
-        let rest: Vec<&str> =
-            words.iter().enumerate().filter(|(place, _)| !is_absent(*place)).map(|(_, token)| token.as_ref()).collect();
-        match phrases::kind(&rest, sentence) {
-            Some(kind) if OUTFITS.contains(&kind) => return vec![(kind, sentence)],
-            // "I've got coffee on my chinos" asks for help.
-            None if rest.is_empty() && !sentence.ends_with('?') && !phrases::is_said("stained", words) => {
-                return vec![("away", sentence)];
-            }
-            _ => {}
-        }
-    }
-    let conjunction = |word: &'static str| {
-        let middle = words.iter().position(|token| token.word == word)?;
-        let (left, right) = sentence.split_once(&format!(" {word} "))?;
-        Some((middle, left, right))
-    };
-    if let Some((middle, left, right)) = conjunction("and").or_else(|| conjunction("but")) {
-        let halves = [ask(&words[..middle]), ask(&words[middle + 1..])];
-        let is_own = |ask: Ask| !is_listed("kinds that stay whole", ask);
-        if let [Some(one), Some(other)] = halves
-            && one != other
-            && (is_own(one) || one == "outfit")
-            && is_own(other)
-        {
-            return vec![(one, left), (other, right)];
-        }
-    }
-    ask(words).map(|ask| (ask, sentence)).into_iter().collect()
-}
-
-/// Returns the clauses that say of clothes that they cannot be worn now: "my coat is at the cleaners".
-fn clauses_about_absence(tokens: &[Token]) -> Vec<Range<usize>> {
-    let found = thesaurus::scan(tokens);
-    let mut starts: Vec<usize> =
-        (0..tokens.len()).filter(|place| *place == 0 || tokens[*place].begins_clause()).collect();
-    starts.push(tokens.len());
-    let clauses = starts.windows(2).map(|ends| ends[0]..ends[1]);
-    let names_clothes = |clause: &Range<usize>| {
-        found.iter().any(|found| clause.contains(&found.start) && found.term.kind() == Word::Garment)
-    };
-    let mut about: Vec<Range<usize>> = Vec::new();
-    for clause in clauses {
-        let first = tokens[clause.start].word.as_str();
-        // "I can't wear my boots, they are wet"
-        let goes_on = matches!(first, "they" | "theyre" | "it" | "its")
-            && about.last().is_some_and(|last| last.end == clause.start);
-        if phrases::is_said("away", &tokens[clause.clone()])
-            && (names_clothes(&clause) || goes_on)
-            && !is_listed("question words", first)
-        {
-            about.push(clause);
-        }
-    }
-    about
-}
-
 /// Returns the index of the first word of a text in a message.
 fn start_of(words: &[String], text: &str) -> usize {
     let wanted: Vec<&str> = text.split(' ').collect();
     words.windows(wanted.len()).position(|window| window == wanted.as_slice()).unwrap_or(usize::MAX)
-}
-
-/// Whether a dislike holds only under a condition: "no shorts in winter", "I don't like boots with dresses".
-fn is_conditional(sentence: &str) -> bool {
-    let tokens = tokens(sentence);
-    let found = thesaurus::scan(&tokens);
-    let is_after_preposition = |found: &&Found| {
-        let before = &tokens[found.start.saturating_sub(2)..found.start];
-        before.iter().any(|token| is_listed("conditions", &token.word))
-    };
-    found.iter().skip(1).filter(is_after_preposition).any(|found| match found.term.kind() {
-        Word::Occasion | Word::Season | Word::Weather => true,
-        Word::Garment => tokens[found.start.saturating_sub(2)..found.start]
-            .iter()
-            .any(|token| matches!(token.word.as_str(), "with" | "under" | "over")),
-        _ => false,
-    })
 }
 
 /// Returns what a sentence of the user wants forgotten: words, or everything; `None` if it wants nothing forgotten.
