@@ -1,5 +1,7 @@
 //! Outfits for several days, without repeating pieces on consecutive days if the wardrobe allows.
 
+use std::collections::BTreeMap;
+
 use super::{Choice, Outfit, Piece, Situation, Taste, compose};
 use crate::model::garment::Slot;
 
@@ -11,17 +13,19 @@ pub struct Day {
 }
 
 /// Whether the outfits of a plan have to fit into a suitcase.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Suitcase {
     /// Whether they have to: then trousers, knits, coats and shoes are worn again. At home they change.
     pub is_packed: bool,
     /// Most pieces of all outfits together; the first outfit counts whole.
     pub most_pieces: usize,
+    /// Most pieces of a slot of all outfits together.
+    pub most_of: BTreeMap<Slot, usize>,
 }
 
 impl Suitcase {
     /// No suitcase: outfits at home.
-    pub const NONE: Self = Self { is_packed: false, most_pieces: usize::MAX };
+    pub const NONE: Self = Self { is_packed: false, most_pieces: usize::MAX, most_of: BTreeMap::new() };
 }
 
 /// Plans one outfit per day. Coats and shoes are repeated sooner than other pieces if there are few of them.
@@ -30,7 +34,7 @@ pub fn plan(
     days: &[Day],
     taste: &Taste,
     choice: Choice<'_>,
-    Suitcase { is_packed, most_pieces }: Suitcase,
+    Suitcase { is_packed, most_pieces, most_of }: Suitcase,
 ) -> Vec<Outfit> {
     let mut outfits: Vec<Outfit> = Vec::new();
     let mut used: Vec<usize> = Vec::new();
@@ -56,7 +60,15 @@ pub fn plan(
         let packed: Vec<usize> = used.iter().copied().filter(is_reused).collect();
         // What no longer fits: a later day adds at most a top.
         let room = if outfits.is_empty() || used.len() < most_pieces { &[Slot::Top][..] } else { &[] };
-        let is_out = |place: &usize| is_tight && !outfits.is_empty() && !used.contains(place) && !of_slot(place, room);
+        let is_full = |place: &usize| {
+            most_of.iter().any(|(slot, most)| {
+                of_slot(place, &[*slot]) && used.iter().filter(|used| of_slot(used, &[*slot])).count() >= *most
+            })
+        };
+        let is_out = |place: &usize| {
+            let has_no_room = is_tight && !outfits.is_empty() && !of_slot(place, room);
+            !used.contains(place) && (has_no_room || is_full(place))
+        };
         let out: Vec<usize> = (0..pieces.len()).filter(is_out).collect();
         // First without yesterday's pieces, then with its coat and shoes, then with all of them.
         let mut best: Option<Outfit> = None;

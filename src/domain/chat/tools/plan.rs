@@ -46,6 +46,17 @@ struct PlanArguments {
     warmer: Option<bool>,
     packing: Option<bool>,
     most_pieces: Option<usize>,
+    most_of: Option<BTreeMap<Slot, usize>>,
+}
+
+impl PlanArguments {
+    fn suitcase(&self) -> outfit::Suitcase {
+        outfit::Suitcase {
+            is_packed: self.packing.unwrap_or(false) || self.most_pieces.is_some(),
+            most_pieces: self.most_pieces.unwrap_or(usize::MAX),
+            most_of: self.most_of.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// Plans outfits.
@@ -88,6 +99,7 @@ impl Tool for PlanOutfits {
                     "wet": { "type": "boolean", "description": "Whether it rains, if the user said so." },
                     "warmer": { "type": "boolean", "description": "Warmer (true) or lighter (false) than usual in this weather." },
                     "packing": { "type": "boolean", "description": "For a suitcase: trousers, knits and shoes are worn again." },
+                    "most_of": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 }, "description": "Most pieces of a slot of all outfits together, for example: {\"outerwear\": 1}." },
                     "most_pieces": { "type": "integer", "minimum": 1, "description": "Most pieces of all outfits together." },
                 }),
                 &[],
@@ -127,6 +139,7 @@ impl Tool for PlanOutfits {
             }
             _ => Vec::new(),
         };
+        let suitcase = arguments.suitcase();
         let texts = |list: Option<Vec<String>>| cut_each(list.unwrap_or_default(), MAX_TEXT, MAX_TEXTS);
         let occasions = texts(arguments.occasions);
         let occasion = |day: usize| occasions.get(day % occasions.len().max(1)).map_or(EVERYDAY, String::as_str);
@@ -164,10 +177,6 @@ impl Tool for PlanOutfits {
             format!("Not in the wardrobe: {}.", names.join("; "))
         });
         let choice = Choice { anchors: &anchors, avoided: &avoided, spared: &named(&unlike), ..Choice::default() };
-        let suitcase = outfit::Suitcase {
-            is_packed: arguments.packing.unwrap_or(false) || arguments.most_pieces.is_some(),
-            most_pieces: arguments.most_pieces.unwrap_or(usize::MAX),
-        };
         let outfits = outfit::plan(&pieces, &planned, &taste, choice, suitcase);
         let packing = if days > 1 { packing(&pieces, &outfits) } else { Vec::new() };
         let outfits = outfits.iter().zip(&planned).zip(&dates).enumerate().map(|(day, ((outfit, planned), date))| {
