@@ -87,6 +87,15 @@ pub fn is_listed(name: &str, word: &str) -> bool {
     list(name).contains(word)
 }
 
+/// Returns the word that a short form stands for: "something" for "smth".
+pub fn spelt_out(word: &str) -> Option<&'static str> {
+    list("spelt out")
+        .iter()
+        .filter_map(|entry| entry.split_once('='))
+        .find(|(short, _)| *short == word)
+        .map(|(_, long)| long)
+}
+
 /// Whether a word for clothes has another meaning next to these words: "what does this work with".
 pub fn is_verb(word: &str, before: &str, after: &str) -> bool {
     let is_in = |place: &str, other: &str| {
@@ -128,6 +137,10 @@ fn may_be<W: AsRef<str>>(ask: Ask, words: &[W], sentence: &str) -> bool {
         "worn" => !words.iter().any(|word| is_listed("alternatives", word.as_ref())),
         "forget" => !has_one(&PHRASES.changes["not forgetting"], words),
         "like" => !asks() && words.iter().any(|word| thesaurus::lookup(word.as_ref()).is_some()),
+        // "It's 30 degrees today"
+        "weather" => asks() || !words.iter().any(|word| word.as_ref() == "degrees"),
+        // "What should I wear for my boyfriend?"
+        "others" => !words.windows(2).any(|pair| pair[0].as_ref() == "i" && pair[1].as_ref() == "wear"),
         "opinion" => !words.iter().any(|word| is_listed("open questions", word.as_ref())),
         _ => true,
     }

@@ -77,8 +77,9 @@ mod tests {
     use crate::model::garment::Slot;
 
     /// The files that say something.
-    const SOURCES: [&str; 12] = [
+    const SOURCES: [&str; 14] = [
         include_str!("turn.rs"),
+        include_str!("answers/capsule.rs"),
         include_str!("answers/compare.rs"),
         include_str!("answers/history.rs"),
         include_str!("answers/inventory.rs"),
@@ -90,6 +91,7 @@ mod tests {
         include_str!("answers/pairs.rs"),
         include_str!("answers/pieces.rs"),
         include_str!("answers/weather.rs"),
+        include_str!("answers/why.rs"),
     ];
 
     #[test]

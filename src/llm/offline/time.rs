@@ -149,7 +149,7 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         ("right", "now") => span(today, today, "today"),
         ("day", "after") if word(2) == "tomorrow" => span(day(2), day(2), "the day after tomorrow"),
         ("day", "before") if word(2) == "yesterday" => span(day(-2), day(-2), "the day before yesterday"),
-        ("tomorrow" | "tmrw" | "tmr" | "tomorow", _) => span(day(1), day(1), "tomorrow"),
+        ("tomorrow", _) => span(day(1), day(1), "tomorrow"),
         ("yesterday", _) | ("last", "night") => span(day(-1), day(-1), "yesterday"),
         ("week", "before") if is_past => span(week(-2).0, week(-2).1, "the week before last"),
         // "In the last year" ends today, "last year" on 31 December.
@@ -159,6 +159,7 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         ("last" | "past" | "previous", "week") => span(week(-1).0, week(-1).1, "last week"),
         ("this", "week") if is_past => span(monday, today, "this week"),
         ("this" | "the", "week") if word(2) != "before" => span(today, week(0).1.max(day(4)), "this week"),
+        ("working" | "work", "week") | ("workweek", _) if !is_past => working_week(today),
         ("next", "week") => span(week(1).0, week(1).1, "next week"),
         ("last" | "past", "weekend") => span(week(-1).0 + Duration::days(5), week(-1).1, "last weekend"),
         ("next", "weekend") => span(week(1).0 + Duration::days(5), week(1).1, "next weekend"),
@@ -219,6 +220,17 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         }
         _ => named_day(words, before, today, is_past),
     }
+}
+
+/// Returns the working days left of this week; at the weekend, those of the next one.
+fn working_week(today: Date) -> Option<Span> {
+    let friday = today.saturating_add(Duration::days(4 - i64::from(today.weekday().number_days_from_monday())));
+    let (first, last) = if friday < today {
+        (friday.saturating_add(Duration::days(3)), friday.saturating_add(Duration::days(7)))
+    } else {
+        (today, friday)
+    };
+    span(first, last, "this week")
 }
 
 /// Parses a day with a name, such as New Year's Eve, or in digits, such as 2026-12-24.
@@ -341,7 +353,7 @@ fn named_day(words: &[String], before: Option<&str>, today: Date, is_past: bool)
         return span(date, date, format!("on {day} {month}"));
     }
     // "May" and "March" have other meanings, too.
-    let month = month(word(0)).filter(|_| word(0).len() > 3)?;
+    let month = month(word(0)).filter(|month| word(0).len() > 3 || *month == Month::May)?;
     if matches!(month, Month::May | Month::March)
         && !matches!(before, Some("in" | "for" | "last" | "this" | "next" | "of" | "since"))
     {

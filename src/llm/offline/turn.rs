@@ -105,6 +105,11 @@ impl<'a> Turn<'a> {
         Self { request, asked, today, system, results, seed }
     }
 
+    /// Returns the turn with another request of the same message.
+    pub fn with(&self, asked: Request) -> Self {
+        Self { asked, results: self.results.clone(), seed: self.seed.wrapping_add(1), ..*self }
+    }
+
     /// Returns the text, or the tool calls to make first.
     pub fn answer(&self) -> (String, Vec<ToolCall>) {
         match answers::answer(self) {

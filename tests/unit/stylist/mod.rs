@@ -146,6 +146,37 @@ async fn bare_pieces_and_unknown_rates_are_told_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_small_wardrobe_is_told_for_what_it_is() {
+    let app = TestApp::builder().setting("RATE_LIMITS", "false").start();
+    let ada = app.user("ada").await;
+    for (turns, has, lacks) in [
+        (&["what do I own?"][..], "still empty", "gaps"),
+        (&["is it going to rain?", "I need an outfit for tomorrow"], "still empty", "city"),
+        (&["what should I wear today?"], "still empty", "another one"),
+        (&["build me a capsule"], "still empty", "capsule;"),
+    ] {
+        let (text, _) = converse(&ada, turns).await;
+        assert!(text.contains(has) && !text.contains(lacks), "{turns:?}\n{text}");
+    }
+    ada.put("/api/profile", json!({ "locationCity": "Madrid" })).await;
+    for tags in [["navy", "knit dress"], ["green", "maxi dress"], ["black", "midi dress"]] {
+        let item = json!({ "category": "Dresses", "tags": tags });
+        assert_eq!(ada.post("/api/wardrobe", item).await.status, StatusCode::CREATED);
+    }
+    for (turns, has, lacks) in [
+        (&["build an outfit around the green dress"][..], "nothing among your clothes to wear with", "- "),
+        (&["what should I wear to work?", "something with trousers"], "any trousers", "Bottoms"),
+        (&["pack for a weekend in Paris", "what about shoes?"], "any shoes", "Over it"),
+        (&["what can I wear to the gym?"], "really made for the gym", "made to move in"),
+        (&["what am I missing?", "only shoes"], "- shoes: 0 of 2", "tops"),
+        (&["what should I wear to work?", "too formal"], "already the most casual", "Here's another"),
+    ] {
+        let (text, _) = converse(&ada, turns).await;
+        assert!(text.contains(has) && !text.contains(lacks), "{turns:?}\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_plan_has_as_many_days_as_were_asked_for_or_says_so() {
     let (_app, ada) = demo().await;
     for (message, days, says_so) in [

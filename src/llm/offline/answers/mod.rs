@@ -1,5 +1,6 @@
 //! The built-in stylist's answers, by kind of question. They name only pieces from tool results, in the same words.
 
+mod capsule;
 mod compare;
 mod history;
 mod inventory;
@@ -11,8 +12,10 @@ mod pairs;
 mod pieces;
 mod search;
 mod weather;
+mod why;
 mod wording;
 
+use self::capsule::capsule;
 use self::compare::compare;
 use self::history::{about_piece, colour_worn, ranking, worn};
 use self::inventory::{brands, by_label, duplicates, need};
@@ -23,10 +26,13 @@ use self::outside::{gaps, profile, shop, trends};
 use self::pairs::{opinion, pair};
 use self::pieces::{count, extreme, find, summary};
 use self::weather::weather;
+use self::why::why;
 use self::wording::list;
 use super::advice;
 use super::phrases::{Ask, is_listed};
 use super::turn::{Answer, Turn, Unfinished};
+use super::understand::{Request, shown_names};
+use crate::model::garment::{Description, Slot};
 
 /// Pieces in a list.
 const MOST_LISTED: usize = 12;
@@ -39,45 +45,67 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
     if let Some(date) = turn.asked.no_date.as_ref().filter(|_| !turn.asked.asks.is_empty()) {
         return Ok(turn.say("no such date", &[("date", date)]));
     }
-    let mut asks = turn.asked.asks.clone();
-    // A user who selected pieces wants an outfit with them.
-    if !turn.selected().is_empty() && asks.iter().all(|ask| matches!(*ask, "find" | "pair" | "weather" | "shop")) {
-        asks.insert(0, "outfit");
-        asks.retain(|ask| !matches!(*ask, "find" | "pair"));
+    let mut told = Told::default();
+    tell(turn, &mut told)?;
+    for part in &turn.asked.also {
+        // Clothes for another day: not the same ones again.
+        let shown = told.paragraphs.iter().flat_map(|text| shown_names(text));
+        let unlike = shown.filter(|name| {
+            !matches!(Description::of(name).slot(), Some(Slot::Shoes | Slot::Outerwear | Slot::Accessory))
+        });
+        let part = Request { unlike: unlike.collect(), ..part.clone() };
+        tell(&turn.with(part), &mut told)?;
     }
-    let mut paragraphs: Vec<String> = Vec::new();
-    let mut is_sorry = false;
-    for ask in asks.iter().take(3) {
-        let text = match one(turn, ask) {
-            // A failed part does not affect the others.
-            Err(Unfinished::Sorry(text)) => {
-                is_sorry = true;
-                text
-            }
-            Err(Unfinished::Answered(text)) => text,
-            other => other?,
-        };
-        let text = if text.is_empty() { text } else { text + &without_limits(turn, ask) };
-        if !text.is_empty() && !paragraphs.contains(&text) {
-            paragraphs.push(text);
-        }
-    }
+    let Told { mut paragraphs, is_sorry } = told;
     if paragraphs.is_empty() {
         return Ok(small_talk(turn, "lost"));
     }
     // After an accepted offer, give the result without another offer; after a failure, offer nothing.
     let has_list = paragraphs.iter().any(|text| text.contains("\n- "));
-    let last = asks.last().filter(|ask| {
+    let last = turn.asked.asks.last().filter(|ask| {
         !turn.asked.is_accepted && !is_sorry && (has_list || !matches!(**ask, "pair" | "never" | "neglected"))
     });
     paragraphs.extend(last.and_then(|ask| next_step(turn, ask)));
     Ok(paragraphs.join("\n\n"))
 }
 
+/// What is said, in paragraphs.
+#[derive(Default)]
+struct Told {
+    paragraphs: Vec<String>,
+    /// Whether something failed, or could not be done.
+    is_sorry: bool,
+}
+
+/// Answers each question of a request.
+fn tell(turn: &Turn<'_>, told: &mut Told) -> Answer<()> {
+    let mut asks = turn.asked.asks.clone();
+    // A user who selected pieces wants an outfit with them.
+    if !turn.selected().is_empty() && asks.iter().all(|ask| matches!(*ask, "find" | "pair" | "weather" | "shop")) {
+        asks.insert(0, "outfit");
+        asks.retain(|ask| !matches!(*ask, "find" | "pair"));
+    }
+    for ask in asks.iter().take(3) {
+        let text = match one(turn, ask) {
+            // A failed part does not affect the others.
+            Err(Unfinished::Sorry(text) | Unfinished::Answered(text)) => {
+                told.is_sorry = true;
+                text
+            }
+            other => other?,
+        };
+        let text = if text.is_empty() { text } else { text + &without_limits(turn, ask) };
+        if !text.is_empty() && !told.paragraphs.contains(&text) {
+            told.paragraphs.push(text);
+        }
+    }
+    Ok(())
+}
+
 /// Says so if an answer cannot be limited as the question was.
 fn without_limits(turn: &Turn<'_>, ask: Ask) -> String {
     let asked = &turn.asked;
-    let is_limited = is_listed("kinds about pieces", ask) || ask == "shop";
+    let is_limited = is_listed("kinds about pieces", ask) || matches!(ask, "shop" | "gaps" | "capsule");
     let limits = match asked.limits.unknown.as_str() {
         "" if !is_limited => &asked.limits.label,
         unknown => unknown,
@@ -99,6 +127,8 @@ fn one(turn: &Turn<'_>, ask: Ask) -> Answer {
         "outfit" => outfit(turn),
         "pair" => pair(turn),
         "opinion" => opinion(turn),
+        "why" => Ok(why(turn)),
+        "capsule" => capsule(turn),
         "packing" => packing(turn),
         "find" => find(turn),
         "count" => count(turn),

@@ -10,7 +10,7 @@ use crate::llm::offline::phrases::is_said;
 use crate::llm::offline::time as days;
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::{Named, Request};
-use crate::model::garment::{Description, Slot, shown};
+use crate::model::garment::{Description, Garment, Slot, shown};
 use crate::model::thesaurus::Kind;
 use crate::model::tool_results::{OutfitPlan, PlannedOutfit, PlannedPiece};
 use crate::model::vocabulary;
@@ -22,6 +22,8 @@ const WORKING_WEEK: usize = 5;
 /// Prefix of a plan's weather without a forecast for the day, and its suffix if the climate is not known either.
 const NO_FORECAST: &str = "no forecast: ";
 const NO_CLIMATE: &str = ", climate not known";
+/// Pieces that fit into hand luggage beside what is worn on the way.
+const HAND_LUGGAGE: f64 = 8.0;
 /// Most outfits around the same piece: each is a call.
 const MOST_AROUND: u16 = 5;
 
@@ -111,9 +113,10 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
         preface.push(nothing_to_wear(turn, &plan));
         return Ok(preface.join(" "));
     };
-    if let Some(limit) = nothing_warmer(turn, planned).or_else(|| no_others(turn, planned)) {
+    if let Some(limit) = nothing_more(turn, planned).or_else(|| no_others(turn, planned)) {
         return Ok(limit);
     }
+    preface.extend(wishes_unmet(turn, &plan)?);
     if let Some(wanted) = several {
         preface.push(several_outfits(turn, &plan));
         preface.extend(too_many(turn, wanted));
@@ -135,13 +138,19 @@ pub fn outfit(turn: &Turn<'_>) -> Answer {
     Ok([preface.join(" "), told].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n"))
 }
 
-/// Says so if a warmer or lighter outfit would be the same again.
-fn nothing_warmer(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
-    let Request { before, warmer, .. } = &turn.asked;
+/// Says so if a warmer, lighter, smarter or plainer outfit would be the same again.
+fn nothing_more(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
+    let Request { before, warmer, words, .. } = &turn.asked;
     let is_same =
         before.len() == planned.pieces.len() && planned.pieces.iter().all(|piece| before.contains(&piece.name));
-    let (asks, sentence) = if (*warmer)? { ("too cold", "nothing warmer") } else { ("too hot", "nothing lighter") };
-    (is_same && is_said(asks, &turn.asked.words)).then(|| turn.say(sentence, &[]))
+    let sentence = match warmer {
+        Some(true) if is_said("too cold", words) => "nothing warmer",
+        Some(false) if is_said("too hot", words) => "nothing lighter",
+        _ if turn.asked.is_variation && is_said("dressier", words) => "nothing smarter",
+        _ if turn.asked.is_variation && is_said("plainer", words) => "nothing plainer",
+        _ => return None,
+    };
+    is_same.then(|| turn.say(sentence, &[]))
 }
 
 /// Says so if there is nothing else of the kind that is to be replaced.
@@ -152,6 +161,24 @@ fn no_others(turn: &Turn<'_>, planned: &PlannedOutfit) -> Option<String> {
         piece.is_some_and(|piece| !unlike.contains(&piece.name))
     };
     exchanged.iter().find(|text| !is_new(text)).map(|text| turn.say("no others", &[("what", text)]))
+}
+
+/// Says which wanted clothes the user does not own.
+fn wishes_unmet(turn: &Turn<'_>, plan: &OutfitPlan) -> Answer<Vec<String>> {
+    let pieces: Vec<Garment> =
+        plan.outfits.iter().flat_map(|outfit| &outfit.pieces).map(|piece| Garment::described(&piece.name)).collect();
+    let is_unmet = |named: &&Named| {
+        let kind = named.description.garment;
+        !named.is_claimed && kind.is_some_and(|kind| !pieces.iter().any(|piece| piece.is(kind)))
+    };
+    let mut unmet = Vec::new();
+    for named in turn.asked.named.iter().filter(is_unmet) {
+        let owned = owned(turn, named)?;
+        if owned.fitting.is_empty() {
+            unmet.push(not_owned(turn, named, &owned.close));
+        }
+    }
+    Ok(unmet)
 }
 
 /// Plans several outfits around the same pieces, each of other pieces than those before.
@@ -224,7 +251,7 @@ fn intro(turn: &Turn<'_>) -> String {
 }
 
 /// Describes the purpose: "for a wedding on 14 June", "for tomorrow".
-fn purpose(turn: &Turn<'_>) -> String {
+pub fn purpose(turn: &Turn<'_>) -> String {
     let asked = &turn.asked;
     let mut occasions = asked.occasion.iter().rev().filter(|term| term.kind() == Kind::Occasion);
     let (wanted, other) = (occasions.next(), occasions.next());
@@ -256,7 +283,30 @@ fn purpose(turn: &Turn<'_>) -> String {
 
 /// Describes what an outfit lacks and which weather it is for.
 pub fn remarks(turn: &Turn<'_>, plan: &OutfitPlan, planned: &PlannedOutfit) -> String {
-    missing(turn, planned) + &weather(turn, plan, planned)
+    far_off(turn, planned) + &missing(turn, planned) + &weather(turn, plan, planned)
+}
+
+/// Says so if nothing in an outfit is smart enough, or made for sport.
+fn far_off(turn: &Turn<'_>, planned: &PlannedOutfit) -> String {
+    let occasions = &turn.asked.occasion;
+    let has_style = occasions.iter().any(|term| term.kind() == Kind::Style);
+    let Some(occasion) = occasions.iter().rfind(|term| term.kind() == Kind::Occasion && !has_style) else {
+        return String::new();
+    };
+    let facts = occasion.term().facts;
+    let least = facts.formality.map_or(0, |(least, _)| least);
+    let mut pieces = planned.pieces.iter().map(|piece| Garment::described(&piece.name));
+    let is_far_off = match facts.sport {
+        true => !pieces.any(|garment| garment.sport),
+        false => pieces.any(|garment| {
+            matches!(garment.slot, Some(Slot::Top | Slot::Bottoms | Slot::Dress)) && garment.formality.1 + 1 < least
+        }),
+    };
+    if is_far_off {
+        format!("\n{}", turn.say("far off", &[("occasion", &occasion.with_article())]))
+    } else {
+        String::new()
+    }
 }
 
 /// Describes what an outfit lacks.
@@ -322,6 +372,10 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     arguments["days"] = json!(days.max(2));
     arguments["packing"] = json!(true);
     let most = asked.limits.pieces.most.map(|most| most.max(1.0));
+    let most = most.or(asked.is_light.then_some(HAND_LUGGAGE));
+    if let Some((kind, most)) = asked.most_of {
+        arguments["most_of"] = json!({ kind.name(): most });
+    }
     if let Some(most) = most {
         // A whole number, and small.
         arguments["most_pieces"] = json!(most as u64);
@@ -342,19 +396,17 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
     let place = asked.place.as_deref().map(|place| format!(" in {}", shown(place))).unwrap_or_default();
     let span = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
     let nights = if days == 1 { "the night" } else { &span };
-    let packed = plan.packing.iter().map(|packed| {
-        let count = packed.names.len();
-        let kind = turn.say(&format!("packed {}", packed.kind.name()), &[("count", &count)]);
-        format!("{count} {kind}: {}.", list(&yours(&packed.names)))
-    });
+    let packed = plan.packing.iter().map(|packed| packed_line(turn, packed.kind, &packed.names));
     let count: usize = plan.packing.iter().map(|packed| packed.names.len()).sum();
-    let mut lines: Vec<String> = absent(turn).into_iter().collect();
+    let mut lines: Vec<String> = absent(turn).into_iter().chain(wishes_unmet(turn, &plan)?).collect();
     lines.extend([
         turn.say("pack", &[("span", &span), ("place", &place)]),
         bullets(packed),
         turn.say("pack underwear", &[("nights", &nights)]),
     ]);
-    if let Some(most) = most.filter(|most| count as f64 > *most) {
+    if asked.is_light && asked.limits.pieces.most.is_none() {
+        lines.push(turn.say("pack light", &[("count", &count)]));
+    } else if let Some(most) = most.filter(|most| count as f64 > *most) {
         lines.push(turn.say("pack too few", &[("most", &most), ("count", &count)]));
     }
     let weather = plan.outfits.first().map(|planned| planned.weather.as_str());
@@ -373,6 +425,13 @@ pub fn packing(turn: &Turn<'_>) -> Answer {
         lines.push(turn.say("pack too long", &[("span", &span)]));
     }
     Ok(lines.join("\n"))
+}
+
+/// Formats the pieces of a kind to pack: "2 tops: your white tee and your navy polo."
+pub fn packed_line(turn: &Turn<'_>, kind: Slot, names: &[String]) -> String {
+    let count = names.len();
+    let kind = turn.say(&format!("packed {}", kind.name()), &[("count", &count)]);
+    format!("{count} {kind}: {}.", list(&yours(names)))
 }
 
 /// Returns the outfit of one day of a trip.

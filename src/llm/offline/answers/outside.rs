@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::search::sorted;
-use super::wording::{list, noun};
+use super::wording::{list, noun, several};
 use crate::llm::offline::most_frequent;
 use crate::llm::offline::phrases::Ask;
 use crate::llm::offline::turn::{Answer, Turn};
-use crate::model::garment::{Garment, Slot, shown};
+use crate::model::garment::{Description, Garment, Slot, shown};
 use crate::model::profile::ProfileFacts;
 use crate::model::tool_results::CompactItem;
 use crate::model::vocabulary;
@@ -37,7 +37,13 @@ pub fn gaps(turn: &Turn<'_>) -> Answer {
         [only] if only == "default" => "a well-rounded wardrobe".to_owned(),
         styles => format!("your style ({})", list(styles)),
     };
-    let lines = entries(&analysis["gaps"]).take(4).map(|gap| {
+    // "Only shoes"
+    let asked: Vec<Slot> = turn.asked.named.iter().filter_map(|named| named.description.slot()).collect();
+    let is_asked = |gap: &&Value| {
+        let slot = Description::of(&text(&gap["category"])).slot();
+        asked.is_empty() || slot.is_some_and(|slot| asked.contains(&slot))
+    };
+    let lines = entries(&analysis["gaps"]).filter(is_asked).take(4).map(|gap| {
         let examples = entries(&gap["example_items"]).filter_map(Value::as_str).take(2);
         let examples: Vec<String> = examples.map(|example| noun(&shown(example))).collect();
         let examples = match &examples[..] {
@@ -46,7 +52,14 @@ pub fn gaps(turn: &Turn<'_>) -> Answer {
         };
         format!("{}: {} of {}{examples}.", text(&gap["category"]), gap["current"], gap["recommended"])
     });
-    Ok(turn.say_list("gaps", &[("styles", &styles)], lines))
+    let sentence = if asked.is_empty() { "gaps" } else { "gaps of kind" };
+    let kind = turn.asked.about().map(several).unwrap_or_default();
+    let found = turn.say_list(sentence, &[("styles", &styles), ("kind", &kind)], lines);
+    let limits = &turn.asked.limits;
+    Ok(match limits.price.is_given() {
+        true => format!("{found}\n{}", turn.say("gaps no prices", &[("limits", &limits.label)])),
+        false => found,
+    })
 }
 
 pub fn trends(turn: &Turn<'_>) -> Answer {
@@ -88,7 +101,12 @@ pub fn shop(turn: &Turn<'_>) -> Answer {
             _ => title,
         }
     });
-    let found = turn.say_list(if is_found { "shop" } else { "shop others" }, &[("query", &query)], lines);
+    let told = if turn.asked.named.len() > 1 {
+        turn.asked.named.iter().map(|named| named.text.as_str()).collect::<Vec<_>>().join(" or ")
+    } else {
+        query
+    };
+    let found = turn.say_list(if is_found { "shop" } else { "shop others" }, &[("query", &told)], lines);
     let limits = &turn.asked.limits;
     Ok(match limits.price.is_given() {
         true => format!("{found}\n{}", turn.say("shop no prices", &[("limits", &limits.label)])),

@@ -10,8 +10,9 @@ use crate::llm::offline::phrases::is_said;
 use crate::llm::offline::turn::{Answer, Turn};
 use crate::llm::offline::understand::Named;
 use crate::model::garment::{Garment, Slot, is_plural};
-use crate::model::thesaurus::{Kind, TermId};
+use crate::model::thesaurus::{self, Kind, TermId};
 use crate::model::tool_results::{CompactItem, OutfitPlan, PlannedOutfit, PlannedPiece};
+use crate::model::vocabulary;
 
 /// Season for a garment of each warmth.
 const SEASON_BY_WARMTH: [&str; 4] = ["summer", "spring", "autumn", "winter"];
@@ -46,6 +47,9 @@ pub fn pair(turn: &Turn<'_>) -> Answer {
     };
     let mut others = planned.without(&item.id);
     others.pieces.retain(|piece| !items.iter().any(|item| item.id == piece.id));
+    if others.pieces.is_empty() {
+        return Ok(turn.say("pair none", &[("name", &name)]));
+    }
     let mut text = format!("{}\n{}", turn.say("pair", &[("name", &name)]), lines(turn, &others));
     if !names_weather(turn) {
         text += &missing(turn, planned);
@@ -186,7 +190,11 @@ fn verdict(turn: &Turn<'_>, garment: &Garment, planned: Option<&PlannedOutfit>, 
     let about = celsius.map(|celsius| format!(" (about {celsius:.0} \u{b0}C)")).unwrap_or_default();
     let is_today = asked.when.is_none() && !is_seasonal;
     let when = asked.when.as_ref().map_or(if is_today { "today" } else { "then" }, |when| when.label.as_str());
-    let wanted = wanted.map(TermId::with_article).unwrap_or_default();
+    let wanted = wanted.map(|wanted| match wanted.kind() {
+        Kind::Style => vocabulary::with_article(&format!("{} occasion", wanted.name())),
+        _ => wanted.with_article(),
+    });
+    let wanted = wanted.unwrap_or_default();
     let text = turn.say(verdict, &[("it", &it), ("occasion", &wanted), ("when", &format!("{when}{about}"))]);
     if is_fine { Ok(text) } else { Err(text) }
 }
@@ -198,6 +206,17 @@ fn together(turn: &Turn<'_>, first: &Named, second: &Named) -> Answer {
         fitting(turn, named)?;
     }
     let it = |named: &Named| if named.is_claimed { format!("your {}", named.text) } else { named.text.clone() };
+    // Nobody wears two pairs of trousers.
+    let kind = [Slot::Bottoms, Slot::Shoes, Slot::Dress].into_iter().find(|slot| {
+        let is_hosiery =
+            |named: &Named| named.description.garment.is_some_and(|kind| kind.is_a(thesaurus::named("leggings")));
+        [first, second].iter().all(|named| named.description.slot() == Some(*slot) && !is_hosiery(named))
+    });
+    if let Some(slot) = kind.filter(|_| first.text != second.text) {
+        let what = turn.say(&format!("packed {}", slot.name()), &[("count", &2)]);
+        let what = what.strip_prefix("pairs of ").unwrap_or(&what).to_owned();
+        return Ok(turn.say("together same", &[("first", &it(first)), ("second", &it(second)), ("what", &what)]));
+    }
     let colours = (first.description.colours.first(), second.description.colours.first());
     let is_neutral = |colour: &TermId| colour.term().facts.neutral;
     let (sentence, colour, other) = match colours {

@@ -14,7 +14,7 @@ use crate::base::text::capitalised;
 use crate::llm::offline::advice;
 use crate::llm::offline::phrases::{Ask, is_listed};
 use crate::llm::offline::sentences::Values;
-use crate::llm::offline::turn::{Answer, Turn};
+use crate::llm::offline::turn::{Answer, Turn, Unfinished};
 use crate::llm::offline::understand::{Deed, named};
 use crate::model::garment::{Garment, shown};
 use crate::model::thesaurus;
@@ -140,7 +140,7 @@ fn find_loosely(turn: &Turn<'_>, query: &str) -> Answer {
     }
     let found = search(turn, query, None)?;
     if found.items.is_empty() {
-        return Ok(turn.say("empty", &[]));
+        return Err(Unfinished::Answered(turn.say("empty", &[])));
     }
     if found.note.is_some() {
         return Ok(turn.say("nothing like it", &[("query", &query)]));
@@ -190,7 +190,7 @@ pub fn summary(turn: &Turn<'_>, ask: Ask) -> Answer {
     let result: Value = turn.read("get_wardrobe_summary", json!({}))?;
     let total = result["total_items"].as_u64().unwrap_or_default();
     if total == 0 {
-        return Ok(turn.say("empty", &[]));
+        return Err(Unfinished::Answered(turn.say("empty", &[])));
     }
     // Categories are free text; "Shorts" are bottoms.
     let kind = |name: &str| Category::of_text(name).map_or_else(|| shown(name), |category| category.name().to_owned());

@@ -211,7 +211,12 @@ pub fn not_owned(turn: &Turn<'_>, named: &Named, close: &[CompactItem]) -> Strin
             text: named.description.text.clone(),
             ..Description::default()
         };
-    let no = if is_brand { format!("anything by {text}") } else { no };
+    let no = match named.description.garment {
+        _ if is_brand => format!("anything by {text}"),
+        // "Anything red?"
+        None => format!("anything {text}"),
+        Some(_) => no,
+    };
     let mut answer = turn.say("not owned", &[("no", &no)]);
     if !close.is_empty() {
         let names = names(close, 3);

@@ -45,6 +45,7 @@ pub fn tokens(message: &str) -> Vec<Token> {
             let written = piece.trim_matches(|letter: char| !letter.is_alphanumeric());
             let ends = piece.ends_with([',', '.', '!', '?', ';', ':', ')']);
             for word in vocabulary::words(written) {
+                let word = phrases::spelt_out(&word).map_or(word, str::to_owned);
                 let is_name = written.chars().next().is_some_and(char::is_uppercase) && !is_after_break;
                 let corrected = if is_name { None } else { thesaurus::correct(&word, phrases::triggers()) };
                 let word = corrected.map_or(word, str::to_owned);

@@ -35,7 +35,7 @@ pub fn ordinal(words: &[String]) -> Option<usize> {
 
 /// Returns the temperature in a message, in degrees Celsius: "8 degrees", "46F", "-5", "minus 5".
 pub fn degrees(message: &str) -> Option<f64> {
-    let lower = message.to_lowercase().replace('\u{b0}', " ");
+    let lower = message.to_lowercase().replace('\u{b0}', " ").replace(['\u{2212}', '\u{2013}'], "-");
     let words: Vec<&str> = lower
         .split_whitespace()
         .map(|word| word.trim_end_matches(|letter: char| !letter.is_alphanumeric()))

@@ -4,7 +4,7 @@ use ::time::Date;
 
 use super::clothes::named;
 use super::settle::settle;
-use super::shown::{all_names, is_shortened, recommended, shown_names, shown_outfits};
+use super::shown::{all_names, is_shortened, reasons, recommended, shown_names, shown_outfits};
 use super::vary::{group_of, is_kind_of, vary, vary_outfit};
 use super::{Limits, Named, Request, offer, read};
 use crate::llm::offline::phrases::{Ask, is_listed, is_said};
@@ -17,7 +17,7 @@ use crate::model::vocabulary;
 const LONGEST_FOLLOW_UP: usize = 7;
 const LONGEST_CONSENT: usize = 12;
 /// Kinds of question that a consent may repeat without being a separate request.
-const KINDS_OF_CONSENT: [&str; 3] = ["find", "outfit", "thanks"];
+const KINDS_OF_CONSENT: [&str; 4] = ["find", "outfit", "thanks", "ok"];
 
 /// An understood message of the user.
 pub struct Asked<'a> {
@@ -38,9 +38,13 @@ pub struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// Returns the message that the next one follows up. Questions that count shown pieces are asides.
+    /// Returns the message that the next one follows up. Small talk, what was not understood, and questions about shown
+    /// pieces are asides.
     fn last(&self) -> Option<&Asked<'a>> {
-        let is_aside = |asked: &Request| asked.asks == ["count"] && !asked.pointed_at.is_empty();
+        let is_aside = |asked: &Request| {
+            asked.asks.iter().all(|ask| is_listed("asides", ask))
+                || asked.asks == ["count"] && !asked.pointed_at.is_empty()
+        };
         self.asked.iter().rev().find(|asked| !is_aside(&asked.request))
     }
 
@@ -69,6 +73,10 @@ impl<'a> Conversation<'a> {
         if let Some(next) = self.consent(&request, said) {
             return next;
         }
+        if request.asks == ["why"] {
+            self.explain(&mut request);
+            return request;
+        }
         if request.asks == ["forget"] {
             self.point_at_remembered(&mut request);
             return request;
@@ -77,20 +85,19 @@ impl<'a> Conversation<'a> {
         if is_right_after {
             request.be_about_outfit();
         }
-        let earlier = self.go_back(&request).or_else(|| self.on_day_of_trip(&request));
+        let earlier =
+            self.go_back(&request).or_else(|| self.on_day_of_trip(&request)).or_else(|| self.repack(&request));
         if let Some(next) = earlier.or_else(|| self.add_to_trip(&request, last)) {
             return next;
         }
         if let Some(outfit) = self.last_outfit().filter(|_| request.changes_outfit(is_right_after)) {
             return vary_outfit(request, outfit, &self.shown);
         }
-        // Nothing follows up a greeting.
-        let is_chat = |last: &Asked<'_>| last.request.asks.iter().all(|ask| is_listed("small talk", ask));
-        let Some(last) = last.filter(|last| !is_chat(last)) else { return settle(request) };
+        let Some(last) = last else { return settle(request) };
         if request.is_varied() && request.is_short() {
             return vary(request, last, &self.shown);
         }
-        self.go_on(request, last, said)
+        self.go_on(request, last, last.answer.or(said))
     }
 
     /// "Forget that": what was remembered last in this conversation.
@@ -146,6 +153,45 @@ impl<'a> Conversation<'a> {
         Some(Request { day: Some(day), words: request.words.clone(), ..trip.request.clone() })
     }
 
+    /// "Why?", "why the belt?": takes the reasons from the answers that showed the outfit.
+    fn explain(&self, request: &mut Request) {
+        let Some(outfit) = self.last_outfit() else { return };
+        // "Why not the boots?"
+        request.named.extend(std::mem::take(&mut request.rejected).iter().map(|text| named(text)));
+        request.inherit(&outfit.request);
+        let answers: Vec<&str> = self.asked.iter().rev().filter_map(|asked| asked.answer).collect();
+        let Some(shown) = answers.iter().map(|answer| reasons(answer)).find(|reasons| !reasons.is_empty()) else {
+            return;
+        };
+        // "As before" was explained before.
+        let is_reason = |(_, why): &(String, String)| why != "as before";
+        let first = |name: &String| {
+            answers.iter().flat_map(|answer| reasons(answer)).find(|reason| reason.0 == *name && is_reason(reason))
+        };
+        request.reasons = shown.iter().filter_map(|(name, _)| first(name)).collect();
+    }
+
+    /// Returns the request to pack with less room than before: "only hand luggage", "no room for two coats".
+    fn repack(&self, request: &Request) -> Option<Request> {
+        let trip = self.last_outfit().filter(|asked| asked.request.asks.contains(&"packing"))?;
+        let is_new = request.place.is_some() || request.days.is_some() || request.when.is_some();
+        let is_about_it = request.asks == ["packing"] || request.is_weak() && request.limits.pieces.most.is_some();
+        if is_new || !(is_about_it || request.is_light) {
+            return None;
+        }
+        let mut next = Request { words: request.words.clone(), day: None, ..trip.request.clone() };
+        next.is_light |= request.is_light;
+        next.wet |= request.wet;
+        next.celsius = request.celsius.or(next.celsius);
+        next.occasion.extend(&request.occasion);
+        next.rejected.extend(request.rejected.iter().cloned());
+        if request.limits.pieces.is_given() {
+            next.limits.pieces = request.limits.pieces;
+            next.named.extend(request.named.iter().cloned());
+        }
+        Some(settle(next))
+    }
+
     /// Returns the request to pack for something more: "there will be a dinner and a hike".
     fn add_to_trip(&self, request: &Request, last: Option<&Asked<'_>>) -> Option<Request> {
         let trip = &last?.request;
@@ -169,8 +215,12 @@ impl<'a> Conversation<'a> {
         }
         let refinement = vocabulary::after_consent(&request.words.join(" "))?;
         let offered = read(offer, self.today);
-        // "Not quite it?" is not an offer. One to note something is not the stylist's own, but quoted from data.
-        if offered.asks.is_empty() || offered.asks.iter().any(|ask| is_listed("kinds that write", ask)) {
+        // "Not quite it?" is not an offer.
+        if offered.asks.is_empty() {
+            return None;
+        }
+        // One to note something is not the stylist's own, but quoted from data.
+        if offered.asks.iter().any(|ask| is_listed("kinds that write", ask)) {
             return Some(settle(request.clone()));
         }
         let refined = read(&refinement, self.today);
@@ -215,6 +265,20 @@ impl<'a> Conversation<'a> {
         {
             return settle(next);
         }
+        // "An outfit with that", after a list.
+        if matches!(request.asks[..], ["outfit" | "pair"])
+            && request.named.is_empty()
+            && !before.is_outfit()
+            && (request.ordinal.is_some() || is_said("around it", &request.words))
+        {
+            request.named.extend(
+                said.map(all_names)
+                    .unwrap_or_default()
+                    .get(request.ordinal.unwrap_or_default())
+                    .map(|name| named(name)),
+            );
+            return settle(request);
+        }
         // "When did I last wear it?", "which is the warmest?"
         let points_back = request.says(&["it", "its", "that", "them", "their", "those", "this", "these", "one"])
             || (request.first_word() == "which" && request.is_short())
@@ -234,7 +298,9 @@ impl<'a> Conversation<'a> {
             let today = || Span { first: self.today, last: self.today, label: "today".to_owned() };
             request.when.get_or_insert_with(today);
         }
-        if request.is_elliptic() { complete(request, before, said) } else { settle(request) }
+        // "I need an outfit for tomorrow", after a question about something else, is complete.
+        let is_complete = request.asks == ["outfit"] && !before.is_outfit();
+        if request.is_elliptic() && !is_complete { complete(request, before, said) } else { settle(request) }
     }
 
     /// Interprets a question about the pieces that an answer showed: "how many of those are shoes?", "when did I buy
@@ -285,6 +351,10 @@ impl Request {
     fn be_about_outfit(&mut self) {
         let is_about_wardrobe = self.says(&["wardrobe", "closet", "app"]);
         let may_be = matches!(self.asks[..], ["away" | "cannot"]) && !is_about_wardrobe;
+        // "I wore that yesterday" asks for something else.
+        if self.asks == ["wearing"] && is_said("variation", &self.words) {
+            self.asks.clear();
+        }
         if may_be && !(self.away.is_empty() && self.rejected.is_empty()) {
             self.asks.clear();
             self.rejected.extend(self.away.iter().cloned());

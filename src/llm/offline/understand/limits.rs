@@ -13,7 +13,11 @@ const LEAST_PRICE: f64 = 15.0;
 const CENT: f64 = 0.01;
 
 /// Comparisons: the words, whether they give the upper bound, and whether the number itself is outside.
-const COMPARISONS: [(&str, bool, bool); 30] = [
+const COMPARISONS: [(&str, bool, bool); 34] = [
+    ("no room for", true, true),
+    ("no space for", true, true),
+    ("a budget of", true, false),
+    ("budget of", true, false),
     ("no more than", true, false),
     ("not more than", true, false),
     ("not over", true, false),
@@ -46,7 +50,8 @@ const COMPARISONS: [(&str, bool, bool); 30] = [
     ("just", true, false),
 ];
 /// Comparisons that follow a number.
-const AFTER: [(&str, bool, bool); 9] = [
+const AFTER: [(&str, bool, bool); 10] = [
+    ("to spend", true, false),
     ("or less", true, false),
     ("or fewer", true, false),
     ("or cheaper", true, false),
@@ -150,10 +155,13 @@ pub fn take(message: &str) -> (String, Limits) {
         };
         let said = written[place..found.end].join(" ").to_lowercase();
         let said = said.trim_end_matches(['.', ',', '?', '!']);
+        // "A budget of 50 euros", "50 euros to spend".
+        let budget = said.strip_suffix(" to spend").or_else(|| said.split_once("budget of ").map(|(_, amount)| amount));
+        let said = budget.map_or_else(|| said.to_owned(), |amount| format!("up to {amount}"));
         let mut unknown = Bounds::default();
         let bounds = match found.unit {
             Unit::Unknown => {
-                said.clone_into(&mut limits.unknown);
+                limits.unknown.clone_from(&said);
                 &mut unknown
             }
             Unit::Money(currency) => {
@@ -244,6 +252,16 @@ fn at(words: &[String], start: usize, is_about_money: bool) -> Option<Limit> {
             vec![(amount, is_upper, is_strict)]
         };
         return Some(Limit { ends, unit, end });
+    }
+    // "No second pair of shoes"
+    if (word(start), word(start + 1)) == ("no", "second") {
+        let of = if word(start + 2) == "pair" && word(start + 3) == "of" { 2 } else { 0 };
+        let is_of_clothes = is_garment(word(start + 2 + of));
+        return is_of_clothes.then_some(Limit {
+            ends: vec![(1.0, true, false)],
+            unit: Unit::Pieces,
+            end: start + 2 + of,
+        });
     }
     // "Worn once".
     if start > 0 && matches!(word(start), "once" | "twice") && matches!(word(start - 1), "worn" | "wore") {

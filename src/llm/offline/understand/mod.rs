@@ -9,6 +9,7 @@ mod clothes;
 mod details;
 mod follow;
 mod limits;
+mod parts;
 mod settle;
 mod shown;
 mod vary;
@@ -21,11 +22,11 @@ use self::clothes::{clothes, is_rejected, tokens, without_verbs};
 use self::details::{degrees, is_foreign, ordinal, outfits, place};
 use self::follow::{Asked, Conversation};
 pub use self::limits::Limits;
-use self::shown::shown_names;
+pub use self::shown::shown_names;
 use super::phrases::{self, Ask, is_listed};
 use super::time::{self, Span};
 use crate::base::text::sentences;
-use crate::model::garment::Description;
+use crate::model::garment::{Description, Slot};
 use crate::model::thesaurus::{self, Facts, Found, Kind as Word, TermId};
 
 /// Longest sentence that is examined as an offer, in bytes.
@@ -126,6 +127,14 @@ pub struct Request {
     pub is_variation: bool,
     /// Whether it is in another language.
     pub is_foreign: bool,
+    /// Whether the trip is with hand luggage.
+    pub is_light: bool,
+    /// Most pieces of a kind that fit into the suitcase: "no room for two coats".
+    pub most_of: Option<(Slot, usize)>,
+    /// Shown pieces of an outfit, with the reasons for them.
+    pub reasons: Vec<(String, String)>,
+    /// Further requests of the same message.
+    pub also: Vec<Request>,
 }
 
 impl Request {
@@ -216,7 +225,9 @@ pub fn conversation(messages: &[(Option<&str>, &str)], today: Date) -> Request {
         if let Some(last) = conversation.asked.last_mut() {
             last.answer = *said;
         }
-        let mut request = conversation.follow(message, *said);
+        let mut parts = parts::requests(message, today).unwrap_or_default().into_iter();
+        let mut request = parts.next().unwrap_or_else(|| conversation.follow(message, *said));
+        request.also.extend(parts);
         conversation.leave_out_away(&mut request);
         conversation.asked.push(Asked { request, answer: None });
     }
@@ -245,13 +256,20 @@ fn read(message: &str, today: Date) -> Request {
     }
     let is_inside = |found: &Found| named.iter().any(|named| named.start <= found.start && found.end <= named.end);
     let situations = found.iter().filter(|found| !is_absent(found.start)).filter(|found| match found.term.kind() {
-        Word::Occasion | Word::Season => true,
+        // "Can I leave the blazer at home?"
+        Word::Occasion => !(found.term.is("home") && phrases::is_said("left behind", &words)),
+        Word::Season => true,
         // "Nothing fancy" asks for the opposite.
         Word::Style if is_rejected(&tokens, found.start, found.end) => false,
         Word::Style => !is_inside(found) || named.iter().any(|named| named.description.garment.is_none()),
         _ => false,
     });
     let mut occasion: Vec<TermId> = Vec::new();
+    // "A dinner after work"
+    let is_over = |found: &&Found| found.start > 0 && words[found.start - 1] == "after";
+    let situations: Vec<&Found> = situations.collect();
+    let is_all_over = situations.iter().all(is_over);
+    let situations = situations.iter().filter(|found| is_all_over || !is_over(found));
     for term in situations.map(|found| found.term).chain(dressier(&words)) {
         if !occasion.contains(&term) {
             occasion.push(term);
@@ -294,6 +312,7 @@ fn read(message: &str, today: Date) -> Request {
         outfits: outfits(&words),
         ordinal: ordinal(&words),
         warmer: warmer(&words),
+        is_light: phrases::is_said("light luggage", &words),
         is_foreign: is_foreign(message, &words),
         words,
         ..Request::default()

@@ -1,5 +1,6 @@
 //! Determines what a request asks for once all of its parts are known.
 
+use super::limits::Bounds;
 use super::{Named, OUTFITS, Request};
 use crate::llm::offline::phrases::{Ask, is_listed};
 
@@ -13,6 +14,12 @@ pub fn settle(mut request: Request) -> Request {
     let is_chat = |ask: &Ask| is_listed("small talk", ask);
     if !request.asks.iter().all(is_chat) {
         request.asks.retain(|ask| !is_chat(ask));
+    }
+    // "Ok, something in green"
+    if request.asks == ["ok"]
+        && let Some(ask) = request.implied_ask()
+    {
+        request.asks = vec![ask];
     }
     // "My coat is at the cleaners. What should I wear?"
     if request.asks.len() > 1 {
@@ -42,6 +49,25 @@ pub fn settle(mut request: Request) -> Request {
         && !request.says(&["outfit", "outfits", "wear", "look", "looks"])
     {
         request.asks = vec!["packing"];
+    }
+    if request.asks == ["capsule"] && (request.place.is_some() || request.days.is_some()) {
+        request.asks = vec!["packing"];
+    }
+    // "I'm going skiing, what do I need?"
+    let is_to_buy = request.says(&["buy", "add", "get", "missing", "purchase", "wardrobe", "closet"]);
+    if request.asks == ["gaps"] && !request.occasion.is_empty() && request.says(&["need"]) && !is_to_buy {
+        let is_trip = request.when.as_ref().is_some_and(|when| when.first < when.last) || request.days.is_some();
+        request.asks = vec![if is_trip { "packing" } else { "outfit" }];
+    }
+    // "Only one pair of shoes": a limit of that kind.
+    if request.asks.contains(&"packing")
+        && let Some(most) = request.limits.pieces.most
+        && let Some(place) =
+            request.named.iter().position(|named| !named.is_claimed && named.description.slot().is_some())
+    {
+        // A whole number, and small.
+        request.most_of = request.named.remove(place).description.slot().map(|slot| (slot, most.max(0.0) as usize));
+        request.limits.pieces = Bounds::default();
     }
     settle_clothes(&mut request);
     if request.asks.is_empty() && !request.is_foreign {
@@ -77,8 +103,9 @@ fn settle_clothes(request: &mut Request) {
         request.asks = vec!["outfit"];
     }
     // "Everything I own under 50 euros", "how many of those".
+    let names_kind = request.named.iter().any(|named| named.description.garment.is_some());
     for ask in request.asks.iter_mut().filter(|ask| **ask == "summary") {
-        if request.limits.are_of_pieces() {
+        if request.limits.are_of_pieces() || names_kind {
             *ask = "find";
         }
     }

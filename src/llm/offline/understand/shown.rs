@@ -13,6 +13,16 @@ pub fn shown_names(answer: &str) -> Vec<String> {
     answer.lines().filter_map(name).filter(|name| !name.is_empty()).collect()
 }
 
+/// Returns the pieces of an outfit in an answer with the reasons for them: "- Shoes: your black boots, a favourite."
+pub fn reasons(answer: &str) -> Vec<(String, String)> {
+    let reason = |line: &str| {
+        let (slot, rest) = line.strip_prefix("- ")?.split_once(": your ")?;
+        let (name, why) = rest.split_once(", ").filter(|_| !slot.starts_with(|first: char| first.is_ascii_digit()))?;
+        Some((name.to_owned(), why.trim_end_matches('.').to_owned()))
+    };
+    answer.lines().filter_map(reason).collect()
+}
+
 /// Returns the pieces of each outfit in an answer; outfits are separated by blank lines.
 pub fn shown_outfits(answer: &str) -> Vec<Vec<String>> {
     answer.split("\n\n").map(shown_names).filter(|names| !names.is_empty()).collect()

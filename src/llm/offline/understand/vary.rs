@@ -2,8 +2,8 @@
 
 use super::clothes::named;
 use super::follow::Asked;
-use super::shown::{all_names, shown_outfits};
-use super::{Limits, Named, OUTFITS, Request};
+use super::shown::{all_names, shown_names, shown_outfits};
+use super::{Limits, Named, OUTFITS, Request, dressier};
 use crate::llm::offline::phrases::is_said;
 use crate::model::garment::Description;
 use crate::model::thesaurus::TermId;
@@ -20,7 +20,11 @@ pub fn vary_outfit(request: Request, before: &Asked<'_>, shown: &[String]) -> Re
 
 /// Repeats the previous request with the changes in the message.
 pub fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
-    let mut next = before.request.clone();
+    let part = part_of(&request, before);
+    // One of several requests in a message.
+    let also = &before.request.also;
+    let mut next = part.and_then(|place| also.get(place.checked_sub(1)?)).unwrap_or(&before.request).clone();
+    next.also.clear();
     next.is_variation = true;
     next.is_accepted = false;
     next.asks.retain(|ask| OUTFITS.contains(ask) || before.request.asks.len() == 1);
@@ -39,7 +43,7 @@ pub fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     next.exchanged.clear();
     next.is_shown_again = false;
     let exchange = Exchange::of(&request);
-    let (mut last, pointed_at) = subject(&request, before.answer, &mut next);
+    let (mut last, pointed_at) = subject(part, before.answer, &mut next);
     // After "that's already the warmest" the outfit is still the one before.
     if !last.is_empty() {
         next.before.clone_from(&last);
@@ -49,7 +53,7 @@ pub fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     // "What about the second?": that one of several.
     let is_changed = exchange.is_asked() || !request.rejected.is_empty() || request.warmer.is_some();
     let is_chosen = before.request.outfits != 1 && next.outfits == 1 && !is_changed;
-    if is_chosen && !request.asks.contains(&"dislike") && !request.says_no() {
+    if is_chosen && !is_said("swap", &request.words) && !request.asks.contains(&"dislike") && !request.says_no() {
         next.kept = last;
         next.is_shown_again = true;
         return next;
@@ -61,7 +65,7 @@ pub fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
     if exchange.is_asked() {
         exchange.make(&last, before.answer.map(all_names).unwrap_or_default(), &mut next);
     } else {
-        if rejected.is_empty() && request.warmer.is_none() {
+        if rejected.is_empty() && request.warmer.is_none() && dressier(&request.words).is_none() {
             next.unlike.extend(shown.iter().cloned());
         }
         // "With the boots instead": build the outfit around them.
@@ -130,10 +134,24 @@ impl Exchange {
     }
 }
 
+/// Returns the index of the outfit that a message refers to, by number or day: "the second one", "change Wednesday".
+fn part_of(request: &Request, before: &Asked<'_>) -> Option<usize> {
+    let day = request.when.as_ref().filter(|when| when.first == when.last).map(|when| when.first);
+    let by_day = day.and_then(|day| {
+        let also = &before.request.also;
+        let parts = std::iter::once(&before.request).chain(also).filter(|_| !also.is_empty());
+        let part = parts.enumerate().find(|(_, part)| part.when.as_ref().is_some_and(|when| when.first == day));
+        let head = format!("{} {} {}", day.weekday(), day.day(), day.month());
+        let mut outfits = before.answer?.split("\n\n").filter(|block| !shown_names(block).is_empty());
+        part.map(|(place, _)| place).or_else(|| outfits.position(|block| block.starts_with(&head)))
+    });
+    request.ordinal.or(by_day)
+}
+
 /// Returns the outfit that a message refers to, and its rejected piece.
-fn subject(request: &Request, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
+fn subject(part: Option<usize>, answer: Option<&str>, next: &mut Request) -> (Vec<String>, Option<String>) {
     let mut outfits = answer.map(shown_outfits).unwrap_or_default();
-    match (outfits.len(), request.ordinal) {
+    match (outfits.len(), part) {
         // "The first one, but not those trousers": continue with one of several outfits.
         (2.., Some(place)) if place < outfits.len() => {
             next.outfits = 1;
