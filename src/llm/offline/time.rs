@@ -158,7 +158,7 @@ fn at(words: &[String], before: Option<&str>, today: Date, is_past: bool) -> Opt
         }
         ("last" | "past" | "previous", "week") => span(week(-1).0, week(-1).1, "last week"),
         ("this", "week") if is_past => span(monday, today, "this week"),
-        ("this" | "the", "week") if word(2) != "before" => span(today, week(0).1.max(day(4)), "this week"),
+        ("this" | "the" | "my", "week") if word(2) != "before" => span(today, week(0).1.max(day(4)), "this week"),
         ("working" | "work", "week") | ("workweek", _) if !is_past => working_week(today),
         ("next", "week") => span(week(1).0, week(1).1, "next week"),
         ("last" | "past", "weekend") => span(week(-1).0 + Duration::days(5), week(-1).1, "last weekend"),

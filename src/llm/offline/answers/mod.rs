@@ -48,11 +48,9 @@ pub fn answer(turn: &Turn<'_>) -> Answer {
     let mut told = Told::default();
     tell(turn, &mut told)?;
     for part in &turn.asked.also {
-        // Clothes for another day: not the same ones again.
+        // On another day, other clothes.
         let shown = told.paragraphs.iter().flat_map(|text| shown_names(text));
-        let unlike = shown.filter(|name| {
-            !matches!(Description::of(name).slot(), Some(Slot::Shoes | Slot::Outerwear | Slot::Accessory))
-        });
+        let unlike = shown.filter(|name| Description::of(name).slot() != Some(Slot::Accessory));
         let part = Request { unlike: unlike.collect(), ..part.clone() };
         tell(&turn.with(part), &mut told)?;
     }

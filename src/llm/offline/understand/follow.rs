@@ -5,7 +5,7 @@ use ::time::Date;
 use super::clothes::named;
 use super::settle::settle;
 use super::shown::{all_names, is_shortened, reasons, recommended, shown_names, shown_outfits};
-use super::vary::{group_of, is_kind_of, vary, vary_outfit};
+use super::vary::{group_of, is_kind_of, part, vary, vary_outfit};
 use super::{Limits, Named, Request, offer, read};
 use crate::llm::offline::phrases::{Ask, is_listed, is_said};
 use crate::llm::offline::time::Span;
@@ -117,9 +117,17 @@ impl<'a> Conversation<'a> {
     /// Returns the request for what was shown earlier: "the first one was better", "go back to the first shoes".
     fn go_back(&self, request: &Request) -> Option<Request> {
         let may_be = request.is_weak() || request.asks == ["like"];
-        let last = self.last_outfit().filter(|_| may_be && is_said("back", &request.words))?;
+        // "The first one", after several answers with an outfit each.
+        let is_bare = request.ordinal.is_some() && request.words.len() <= 4 && request.is_weak() && !request.says_no();
+        let is_back = |answers: &[Vec<Vec<String>>]| {
+            is_said("back", &request.words) || is_bare && answers.last().is_some_and(|last| last.len() == 1)
+        };
+        let last = self.last_outfit().filter(|_| may_be)?;
         let answers = self.asked.iter().filter_map(|asked| asked.answer).map(shown_outfits);
         let answers: Vec<_> = answers.filter(|outfits| !outfits.is_empty()).collect();
+        if answers.len() < 2 && is_bare || !is_back(&answers) {
+            return None;
+        }
         let several = answers.last().filter(|outfits| outfits.len() > 1);
         let shown = several.cloned().unwrap_or_else(|| answers.concat());
         let current = answers.last()?.last()?;
@@ -239,7 +247,7 @@ impl<'a> Conversation<'a> {
 
     /// Interprets a message that refers back or is elliptical.
     fn go_on(&self, mut request: Request, last: &Asked<'_>, said: Option<&str>) -> Request {
-        let before = &last.request;
+        let before = part(&request, last).1;
         if request.says(&["there"]) && request.place.is_none() {
             request.place.clone_from(&before.place);
         }
@@ -269,14 +277,23 @@ impl<'a> Conversation<'a> {
         if matches!(request.asks[..], ["outfit" | "pair"])
             && request.named.is_empty()
             && !before.is_outfit()
+            && (request.ordinal.is_some() || before.named.is_empty() && is_said("around it", &request.words))
+            && let Some(name) = said.map(all_names).unwrap_or_default().get(request.ordinal.unwrap_or_default())
+        {
+            request.named.push(named(name));
+            return settle(request);
+        }
+        // "What shoes go with it?"
+        if request.asks == ["pair"]
+            && !before.is_outfit()
+            && !request.named.is_empty()
+            && request.named.iter().all(|named| !named.is_claimed)
             && (request.ordinal.is_some() || is_said("around it", &request.words))
         {
-            request.named.extend(
-                said.map(all_names)
-                    .unwrap_or_default()
-                    .get(request.ordinal.unwrap_or_default())
-                    .map(|name| named(name)),
-            );
+            let shown = said.map(all_names).unwrap_or_default();
+            let about = before.about().filter(|about| about.is_claimed && request.ordinal.is_none());
+            let shown = shown.get(request.ordinal.unwrap_or_default()).map(|name| named(name));
+            request.named.extend(about.cloned().or(shown));
             return settle(request);
         }
         // "When did I last wear it?", "which is the warmest?"
@@ -286,6 +303,10 @@ impl<'a> Conversation<'a> {
         let may_point = !request.is_weak() || request.asks == ["pair"] && !before.named.is_empty();
         if request.named.is_empty() && points_back && may_point {
             request.named.clone_from(&before.named);
+            // "Is that ok for work?" asks about the piece, not about what goes with it.
+            if request.asks == ["opinion"] && request.named.iter().any(|named| named.is_claimed) {
+                request.named.retain(|named| named.is_claimed);
+            }
             if request.named.is_empty() {
                 let names = said.map(shown_names).unwrap_or_default();
                 request.named.extend(names.iter().take(1).map(|name| named(name)));
@@ -504,6 +525,8 @@ fn complete(request: Request, before: &Request, said: Option<&str>) -> Request {
     } else if before.is_outfit() && !request.named.is_empty() {
         // "And what about shoes?": within the shown outfit.
         let mut names = said.map(shown_names).unwrap_or_default();
+        // "Something red": other pieces, too.
+        names.retain(|_| request.named.iter().any(|named| named.description.garment.is_some()));
         let slots: Vec<Slot> = request.named.iter().filter_map(|named| named.description.slot()).collect();
         names.retain(|name| {
             let own = named(name).description;

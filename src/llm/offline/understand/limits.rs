@@ -13,7 +13,8 @@ const LEAST_PRICE: f64 = 15.0;
 const CENT: f64 = 0.01;
 
 /// Comparisons: the words, whether they give the upper bound, and whether the number itself is outside.
-const COMPARISONS: [(&str, bool, bool); 34] = [
+const COMPARISONS: [(&str, bool, bool); 35] = [
+    ("budget is", true, false),
     ("no room for", true, true),
     ("no space for", true, true),
     ("a budget of", true, false),
@@ -156,7 +157,9 @@ pub fn take(message: &str) -> (String, Limits) {
         let said = written[place..found.end].join(" ").to_lowercase();
         let said = said.trim_end_matches(['.', ',', '?', '!']);
         // "A budget of 50 euros", "50 euros to spend".
-        let budget = said.strip_suffix(" to spend").or_else(|| said.split_once("budget of ").map(|(_, amount)| amount));
+        let budget = said.strip_suffix(" to spend").or_else(|| {
+            said.split_once("budget of ").or_else(|| said.split_once("budget is ")).map(|(_, amount)| amount)
+        });
         let said = budget.map_or_else(|| said.to_owned(), |amount| format!("up to {amount}"));
         let mut unknown = Bounds::default();
         let bounds = match found.unit {

@@ -20,10 +20,8 @@ pub fn vary_outfit(request: Request, before: &Asked<'_>, shown: &[String]) -> Re
 
 /// Repeats the previous request with the changes in the message.
 pub fn vary(request: Request, before: &Asked<'_>, shown: &[String]) -> Request {
-    let part = part_of(&request, before);
-    // One of several requests in a message.
-    let also = &before.request.also;
-    let mut next = part.and_then(|place| also.get(place.checked_sub(1)?)).unwrap_or(&before.request).clone();
+    let (part, meant) = part(&request, before);
+    let mut next = meant.clone();
     next.also.clear();
     next.is_variation = true;
     next.is_accepted = false;
@@ -134,8 +132,9 @@ impl Exchange {
     }
 }
 
-/// Returns the index of the outfit that a message refers to, by number or day: "the second one", "change Wednesday".
-fn part_of(request: &Request, before: &Asked<'_>) -> Option<usize> {
+/// Returns the index of the outfit that a message refers to, by number or day ("the second one", "change Wednesday"), and
+/// the request for it.
+pub fn part<'a>(request: &Request, before: &'a Asked<'_>) -> (Option<usize>, &'a Request) {
     let day = request.when.as_ref().filter(|when| when.first == when.last).map(|when| when.first);
     let by_day = day.and_then(|day| {
         let also = &before.request.also;
@@ -145,7 +144,9 @@ fn part_of(request: &Request, before: &Asked<'_>) -> Option<usize> {
         let mut outfits = before.answer?.split("\n\n").filter(|block| !shown_names(block).is_empty());
         part.map(|(place, _)| place).or_else(|| outfits.position(|block| block.starts_with(&head)))
     });
-    request.ordinal.or(by_day)
+    let part = request.ordinal.or(by_day);
+    let meant = part.and_then(|place| before.request.also.get(place.checked_sub(1)?));
+    (part, meant.unwrap_or(&before.request))
 }
 
 /// Returns the outfit that a message refers to, and its rejected piece.
