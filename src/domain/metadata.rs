@@ -14,7 +14,7 @@ use crate::imaging;
 use crate::imaging::decode::Limits;
 use crate::imaging::pipeline;
 use crate::imaging::pool::PixelPool;
-use crate::imaging::transform::{JPEG_QUALITY, to_jpeg};
+use crate::imaging::transform::{JPEG_QUALITY, to_jpeg, to_png};
 use crate::llm::{self, CallContext, ChatRequest, Image, Message, Model, Purpose};
 
 /// Longest side of the picture for the model; more pixels cost more without improving the result.
@@ -106,9 +106,13 @@ impl Describer {
     /// See [`Error`].
     pub async fn try_describe(&self, context: &CallContext, picture: Bytes) -> Result<Metadata, Error> {
         let (picture, memory) = pipeline::open(&self.pool, picture, &Limits::default(), LONGEST_SIDE).await?;
-        let jpeg = self.pool.run(move || to_jpeg(picture, JPEG_QUALITY)).await?;
+        let is_cut_out = picture.has_alpha() && self.model.sees_transparency();
+        let (media_type, file) = match is_cut_out {
+            true => ("image/png", self.pool.run(move || to_png(&picture)).await?),
+            false => ("image/jpeg", self.pool.run(move || to_jpeg(picture, JPEG_QUALITY)).await?),
+        };
         drop(memory);
-        let image = Image { media_type: "image/jpeg".to_owned(), bytes: jpeg.into() };
+        let image = Image { media_type: media_type.to_owned(), bytes: file.into() };
         let message = Message::UserWithImage { text: REQUEST.to_owned(), image };
         let request = ChatRequest::single(Purpose::ExtractMetadata, INSTRUCTIONS, message, MAX_TOKENS);
         let reply = self.model.complete(context, request).await?;

@@ -49,6 +49,16 @@ pub enum Payer {
     User(UserId),
 }
 
+impl Payer {
+    /// Returns the user's id, or `service`, for logs.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Service => "service",
+            Self::User(user) => user.as_str(),
+        }
+    }
+}
+
 impl CallContext {
     /// Creates an untraced context for a call that the service pays for.
     pub fn service() -> Self {

@@ -341,6 +341,12 @@ pub trait Model: Send + Sync {
         query.to_owned()
     }
 
+    /// Whether the model tells transparent pixels from white ones. Other models get transparent pictures on white, since
+    /// some servers show them on black.
+    fn sees_transparency(&self) -> bool {
+        false
+    }
+
     /// Checks that the server answers and accepts the key, at no cost.
     async fn ping(&self) -> Result<()>;
 }

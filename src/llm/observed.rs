@@ -118,6 +118,10 @@ impl Model for ObservedModel {
         self.inner.query_text(query)
     }
 
+    fn sees_transparency(&self) -> bool {
+        self.inner.sees_transparency()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }

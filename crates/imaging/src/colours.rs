@@ -73,6 +73,8 @@ pub struct Colour {
     pub share: f64,
     /// Share of the picture's corners that it covers, 0 to 1; a background covers most.
     pub corners: f64,
+    /// Share of the middle third of the picture, across and down, that it covers, 0 to 1; a garment covers most.
+    pub middle: f64,
 }
 
 impl Colour {
@@ -110,12 +112,14 @@ pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
     let (width, height) = (small.width(), small.height());
     let is_end = |at: u32, side: u32| at < side.div_ceil(CORNER) || at + side.div_ceil(CORNER) >= side;
     let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let is_inner = |at: u32, side: u32| at >= side / 3 && at < side - side / 3;
     let seen = places.zip(small.pixels()).filter(|(_, pixel)| pixel.get(3).is_none_or(|alpha| *alpha >= 128));
     let pixels: Vec<Pixel> = seen
         .map(|((x, y), pixel)| Pixel {
             lab: converter.lab(pixel),
             rgb: [pixel[0], pixel[1], pixel[2]],
             is_corner: is_end(x, width) && is_end(y, height),
+            is_middle: is_inner(x, width) && is_inner(y, height),
         })
         .collect();
     if pixels.is_empty() {
@@ -125,7 +129,11 @@ pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
     merge(&mut groups);
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
     let share = |group: &Group| group.count as f64 / pixels.len() as f64;
-    let in_corners = groups.iter().map(|group| group.corners).sum::<u64>().max(1);
+    // Transparent pixels count here, so that a sleeve in one corner of a cut-out is no background.
+    let area = |side: &dyn Fn(u32, u32) -> bool| -> u64 {
+        [width, height].map(|length| (0..length).filter(|at| side(*at, length)).count() as u64).iter().product()
+    };
+    let (all_corners, whole_middle) = (area(&is_end), area(&is_inner));
     let shown = groups.iter().enumerate().filter(|(place, group)| *place == 0 || share(group) >= LEAST_SHARE);
     shown
         .take(most)
@@ -133,7 +141,8 @@ pub fn dominant(picture: &Picture, most: usize) -> Vec<Colour> {
             name: name(group.colour()),
             hex: Hex(group.colour()),
             share: share(group),
-            corners: group.corners as f64 / in_corners as f64,
+            corners: group.corners as f64 / all_corners as f64,
+            middle: group.middle as f64 / whole_middle as f64,
         })
         .collect()
 }
@@ -142,6 +151,7 @@ struct Pixel {
     lab: Lab,
     rgb: [u8; 3],
     is_corner: bool,
+    is_middle: bool,
 }
 
 /// Pixels that look alike.
@@ -151,6 +161,7 @@ struct Group {
     rgb: [u64; 3],
     count: u64,
     corners: u64,
+    middle: u64,
 }
 
 impl Group {
@@ -161,6 +172,7 @@ impl Group {
         }
         self.count += 1;
         self.corners += u64::from(pixel.is_corner);
+        self.middle += u64::from(pixel.is_middle);
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a colour needs no more")]
@@ -221,6 +233,7 @@ fn merge(groups: &mut Vec<Group>) {
         }
         kept.count += gone.count;
         kept.corners += gone.corners;
+        kept.middle += gone.middle;
     }
 }
 
@@ -299,7 +312,14 @@ mod tests {
         let found = dominant(&Picture::new(60, 60, Layout::Rgba, bytes).unwrap(), 5);
         assert_eq!(names(&found), ["navy", "white"]);
         assert_eq!((found[0].corners, found[1].corners), (0.0, 1.0));
+        assert_eq!((found[0].middle, found[1].middle), (1.0, 0.0));
         assert!(found[0].chroma() > 0.05 && found[1].chroma() < 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn a_garment_at_one_side_of_a_cut_out_is_in_half_of_the_corners() {
+        let found = dominant(&columns(&[(20, [20, 30, 75, 255]), (60, [0, 0, 0, 0])]), 5);
+        assert_eq!((found[0].name, found[0].corners, found[0].middle), ("navy", 0.5, 0.0));
     }
 
     #[test]

@@ -116,6 +116,26 @@ pub fn to_jpeg(picture: Picture, quality: u8) -> Result<Vec<u8>> {
     Ok(jpeg)
 }
 
+/// Encodes a picture as PNG, with its alpha channel if it has one.
+///
+/// # Errors
+/// [`Error::Encoding`] when the encoder fails.
+pub fn to_png(picture: &Picture) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(match picture.layout() {
+        Layout::Rgb => png::ColorType::Rgb,
+        Layout::Rgba => png::ColorType::Rgba,
+    });
+    encoder.set_compression(png::Compression::Fast);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(picture.bytes())?;
+        writer.finish()
+    });
+    written.map_err(|error| Error::Encoding(Box::new(error)))?;
+    Ok(bytes)
+}
+
 /// Creates the cut-out picture from a segmentation service's answer for `sent`: a PNG with alpha. If it has another
 /// size, its alpha is applied to the sent picture.
 ///
@@ -170,12 +190,11 @@ mod tests {
         Picture::new(width, height, layout, pixel.repeat((width * height) as usize)).unwrap()
     }
 
-    fn png_of(picture: &Picture) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
-        encoder.set_color(if picture.has_alpha() { png::ColorType::Rgba } else { png::ColorType::Rgb });
-        encoder.write_header().unwrap().write_image_data(picture.bytes()).unwrap();
-        bytes
+    #[test]
+    fn a_png_keeps_every_pixel() {
+        for picture in [plain(20, 10, &[9, 200, 30, 100]), plain(7, 11, &[50, 60, 70])] {
+            assert_eq!(decode::decode(&to_png(&picture).unwrap(), &Limits::default()).unwrap(), picture);
+        }
     }
 
     #[test]
@@ -236,21 +255,23 @@ mod tests {
     #[test]
     fn an_answer_of_the_same_size_is_the_result() {
         let cut = plain(20, 10, &[9, 9, 9, 100]);
-        let result = from_segmentation(plain(20, 10, &[50, 60, 70]), &png_of(&cut), &Limits::default()).unwrap();
+        let result =
+            from_segmentation(plain(20, 10, &[50, 60, 70]), &to_png(&cut).unwrap(), &Limits::default()).unwrap();
         assert_eq!(result, cut);
     }
 
     #[test]
     fn an_answer_of_another_size_gives_its_alpha_to_what_was_sent() {
         let cut = plain(10, 5, &[9, 9, 9, 100]);
-        let result = from_segmentation(plain(21, 10, &[50, 60, 70]), &png_of(&cut), &Limits::default()).unwrap();
+        let result =
+            from_segmentation(plain(21, 10, &[50, 60, 70]), &to_png(&cut).unwrap(), &Limits::default()).unwrap();
         assert_eq!(result, plain(21, 10, &[50, 60, 70, 100]));
     }
 
     #[test]
     fn other_answers_are_refused_in_plain_words() {
         let limits = Limits::default();
-        let whole = png_of(&plain(20, 10, &[9, 9, 9, 100]));
+        let whole = to_png(&plain(20, 10, &[9, 9, 9, 100])).unwrap();
         let reason = |answer: &[u8]| match from_segmentation(plain(20, 10, &[1, 2, 3]), answer, &limits) {
             Err(Error::Segmentation(cause)) => cause.to_string(),
             other => panic!("{other:?}"),
@@ -258,7 +279,7 @@ mod tests {
         assert!(reason(b"<html>Bad gateway</html>").ends_with("did not answer with a PNG"));
         assert!(reason(&to_jpeg(plain(20, 10, &[1, 2, 3]), 90).unwrap()).ends_with("did not answer with a PNG"));
         assert!(reason(&whole[..whole.len() - 20]).ends_with("cannot be decoded"));
-        assert!(reason(&png_of(&plain(20, 10, &[1, 2, 3]))).ends_with("without transparency"));
-        assert!(reason(&png_of(&plain(10, 20, &[1, 2, 3, 4]))).ends_with("other proportions"));
+        assert!(reason(&to_png(&plain(20, 10, &[1, 2, 3])).unwrap()).ends_with("without transparency"));
+        assert!(reason(&to_png(&plain(10, 20, &[1, 2, 3, 4])).unwrap()).ends_with("other proportions"));
     }
 }

@@ -257,7 +257,7 @@ impl Budget {
             };
             failures += 1;
             if failures == 1 || failures == WRITE_TRIES {
-                warn!(payer = ?account.payer, error = %Chain(&error), "usage of models not saved yet");
+                warn!(user.id = account.payer.name(), error = %Chain(&error), "usage of models not saved yet");
             }
             if failures == WRITE_TRIES {
                 account.ledger.lock().is_writing = false;

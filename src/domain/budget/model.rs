@@ -214,6 +214,10 @@ impl Model for BudgetedModel {
         self.inner.query_text(query)
     }
 
+    fn sees_transparency(&self) -> bool {
+        self.inner.sees_transparency()
+    }
+
     async fn ping(&self) -> llm::Result<()> {
         self.inner.ping().await
     }

@@ -107,6 +107,10 @@ impl Model for OfflineModel {
         format!("{query} {added}")
     }
 
+    fn sees_transparency(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<()> {
         Ok(())
     }

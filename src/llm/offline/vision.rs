@@ -11,8 +11,10 @@ const LONGEST_LOOK: u32 = 256;
 const MOST_COLOURS: usize = 4;
 /// Number of colours to find; some share a name.
 const MOST_GROUPS: usize = 8;
-/// Share of the corners from which a colour counts as background.
+/// Share of the corners from which a colour is a background, unless it also covers this share of the middle: then the
+/// garment fills the picture.
 const BACKGROUND_CORNERS: f64 = 0.7;
+const GARMENT_MIDDLE: f64 = 0.5;
 /// Chroma below which a colour looks muted, and from which it looks bright.
 const MUTED: f32 = 0.05;
 const BRIGHT: f32 = 0.14;
@@ -32,28 +34,35 @@ pub(super) type Look = fn(&[u8]) -> Result<String, Fault>;
 /// Returns a description in the format of a vision model's answer: JSON with `styleKeywords`, `colors`, `garments` and
 /// `brand`. Takes tens of milliseconds for a large picture, so do not run it on an async thread.
 pub(super) fn describe(file: &[u8]) -> Result<String, Fault> {
-    let mut colours = colours::dominant(&decode(file)?, MOST_GROUPS);
+    let colours = colours_of_garment(file, MOST_GROUPS)?;
     if colours.is_empty() {
         return Err(Fault::Empty);
     }
-    // A stable sort, so that garment colours stay ordered by share.
-    colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
     let names: Vec<&str> = one_per_name(&colours).iter().map(|colour| colour.name).collect();
     let styles: Vec<&str> = style(&colours).into_iter().collect();
     Ok(json!({"styleKeywords": styles, "colors": names, "garments": [], "brand": null}).to_string())
 }
 
 /// Returns the garment's metadata in the format of a vision model's answer, derived from colours only: JSON with
-/// `brand`, `category`, `tags` and `colours`.
+/// `brand`, `category`, `tags` and `colours`. A picture that is transparent throughout has no colours.
 pub(super) fn list_colours(file: &[u8]) -> Result<String, Fault> {
-    let mut colours = colours::dominant(&decode(file)?, MOST_COLOURS);
-    // Garment colours before background colours.
-    colours.sort_by_key(|colour| colour.corners > BACKGROUND_CORNERS);
+    let colours = colours_of_garment(file, MOST_COLOURS)?;
     let colours: Vec<_> = one_per_name(&colours)
         .iter()
         .map(|colour| json!({"name": colour.name, "hex": colour.hex.to_string()}))
         .collect();
     Ok(json!({"brand": null, "category": null, "tags": [], "colours": colours}).to_string())
+}
+
+/// Returns at most `most` colours of the picture without its background, largest share first. A picture of one colour
+/// has it.
+fn colours_of_garment(file: &[u8], most: usize) -> imaging::Result<Vec<Colour>> {
+    let mut colours = colours::dominant(&decode(file)?, most + 1);
+    if colours.len() > 1 {
+        colours.retain(|colour| colour.corners <= BACKGROUND_CORNERS || colour.middle >= GARMENT_MIDDLE);
+    }
+    colours.truncate(most);
+    Ok(colours)
 }
 
 /// Returns the first colour of each name, at most [`MOST_COLOURS`].
@@ -73,8 +82,9 @@ fn decode(file: &[u8]) -> imaging::Result<Picture> {
 
 /// Returns the style that the colours suggest, if any.
 fn style(colours: &[Colour]) -> Option<&'static str> {
+    let all: f64 = colours.iter().map(|colour| colour.share).sum();
     let share = |test: &dyn Fn(f32) -> bool| -> f64 {
-        colours.iter().filter(|colour| test(colour.chroma())).map(|colour| colour.share).sum()
+        colours.iter().filter(|colour| test(colour.chroma())).map(|colour| colour.share / all).sum()
     };
     if share(&|chroma| chroma < MUTED) > 0.85 {
         Some("minimalist")
@@ -109,20 +119,55 @@ mod tests {
         file
     }
 
+    fn names_in(file: &[u8]) -> Vec<String> {
+        let listed: Value = serde_json::from_str(&list_colours(file).unwrap()).unwrap();
+        let colours = listed["colours"].as_array().unwrap();
+        colours.iter().map(|colour| colour["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     fn seen(file: &[u8]) -> Value {
         serde_json::from_str(&describe(file).unwrap()).unwrap()
     }
 
     #[test]
-    fn what_is_worn_comes_before_the_background() {
+    fn the_background_is_no_colour_of_the_garment() {
         let paint = |x: u32, y: u32| match (x, y) {
             (60..140, 20..90) => [20, 32, 80],
             (60..140, 90..150) => [214, 188, 150],
             _ => [250, 250, 250],
         };
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
-            assert_eq!(seen(&file(format, paint))["colors"], json!(["navy", "beige", "white"]), "{format:?}");
+            assert_eq!(seen(&file(format, paint))["colors"], json!(["navy", "beige"]), "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_garment_that_fills_the_picture_is_no_background() {
+        let knit = |x: u32, y: u32| match (x, y) {
+            (80..120, 50..90) => [250, 250, 250],
+            _ => [20, 32, 80],
+        };
+        assert_eq!(names_in(&file(ImageFormat::Png, knit)), ["navy", "white"]);
+        assert_eq!(names_in(&file(ImageFormat::Png, |_, _| [250, 250, 250])), ["white"]);
+    }
+
+    #[test]
+    fn transparent_pixels_of_a_cut_out_have_no_colour() {
+        let cut_out = |paint: fn(u32) -> [u8; 4]| {
+            let mut file = Vec::new();
+            let image = image::RgbaImage::from_fn(120, 90, |x, _| image::Rgba(paint(x)));
+            image.write_to(&mut Cursor::new(&mut file), ImageFormat::Png).unwrap();
+            file
+        };
+        let red = cut_out(|x| if (30..90).contains(&x) { [170, 20, 30, 255] } else { [255, 255, 255, 0] });
+        assert_eq!(names_in(&red), ["red"]);
+        let striped = cut_out(|x| match x {
+            0..30 => [0, 0, 0, 0],
+            30..70 => [20, 32, 80, 255],
+            _ => [250, 250, 250, 255],
+        });
+        assert_eq!(names_in(&striped), ["white", "navy"]);
+        assert_eq!(names_in(&cut_out(|_| [255, 255, 255, 0])), Vec::<String>::new());
     }
 
     #[test]
@@ -130,9 +175,7 @@ mod tests {
         let shades = file(ImageFormat::Png, |x, _| {
             [[105, 65, 40], [150, 105, 70], [205, 185, 155], [105, 65, 40]][x as usize / 50]
         });
-        let seen: Value = serde_json::from_str(&list_colours(&shades).unwrap()).unwrap();
-        let names: Vec<_> = seen["colours"].as_array().unwrap().iter().map(|colour| &colour["name"]).collect();
-        assert_eq!(names, ["brown", "beige"]);
+        assert_eq!(names_in(&shades), ["brown", "beige"]);
     }
 
     #[test]

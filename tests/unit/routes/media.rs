@@ -568,7 +568,7 @@ async fn without_a_model_colours_are_told() {
     let found = answer.json();
     assert_eq!((&found["brand"], &found["category"], &found["tags"]), (&Value::Null, &Value::Null, &json!([])));
     let colours = found["colours"].as_array().unwrap();
-    assert!(colours.len() >= 2, "{found}");
+    assert_eq!(colours.len(), 1, "{found}");
     for colour in colours {
         let hex = colour["hex"].as_str().unwrap();
         assert!(hex.len() == 7 && hex.starts_with('#') && hex.to_lowercase() == hex, "{hex}");
@@ -577,6 +577,22 @@ async fn without_a_model_colours_are_told() {
     let nonsense = extract(&service, extraction(b"no picture at all")).await;
     let nothing = json!({"brand": null, "category": null, "tags": [], "colours": []});
     assert_eq!(nonsense.summary(), (200, nothing));
+}
+
+#[tokio::test]
+async fn without_a_model_transparent_pixels_have_no_colour() {
+    let (_app, service) = service_app(TestApp::builder());
+    for (alpha, expected) in [(255, vec!["red"]), (0, vec![])] {
+        let garment = image::RgbaImage::from_fn(90, 90, |x, _| match x {
+            30..60 => image::Rgba([170, 30, 30, alpha]),
+            _ => image::Rgba([255, 255, 255, 0]),
+        });
+        let mut file = Cursor::new(Vec::new());
+        garment.write_to(&mut file, ImageFormat::Png).unwrap();
+        let found = extract(&service, extraction(file.get_ref())).await.json();
+        let names: Vec<_> = found["colours"].as_array().unwrap().iter().map(|colour| &colour["name"]).collect();
+        assert_eq!(names, expected, "{found}");
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::support::TestApp;
 use crate::support::caller::Caller;
 use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{Answer, ModelServer, say};
-use crate::support::photos::{accept, blobs, delivery, drafts, photo, process, retry, status, uploaded};
+use crate::support::photos::{accept, blobs, delivery, drafts, photo, process, retry, status, upload, uploaded};
 use crate::support::until;
 
 const RED: [u8; 3] = [170, 30, 30];
@@ -157,6 +157,19 @@ async fn a_message_of_a_draft_that_is_gone_deletes_what_the_worker_before_left()
     assert!(process(&app).await.iter().all(Result::is_ok));
     assert_eq!(blobs(&app, archive(&app)).await, Vec::<String>::new());
     assert_eq!(blobs(&app, uploads(&app)).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cut_out_has_the_colours_of_its_garment_alone() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    uploaded(&ada, &photo(RED)).await;
+    upload(&ada, &photo(RED), &[("skip_segmentation", "true")]).await;
+    process(&app).await;
+    for draft in drafts(&ada).await {
+        let names: Vec<&Value> = draft["colours"].as_array().unwrap().iter().map(|colour| &colour["name"]).collect();
+        assert_eq!((&draft["draftStatus"], names), (&json!("Ready"), vec![&json!("red")]), "{draft}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use crate::support::TestApp;
 use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{Answer, Kind, ModelServer, say};
+use crate::support::photos::photo;
 use crate::support::web::{self, Web};
 
 const PICTURE: &str = "https://i.example/a.png";
@@ -205,6 +206,17 @@ async fn what_the_store_does_not_have_or_show_is_not_analysed() {
 async fn the_offline_model_sees_colours() {
     let web = Web::start().await;
     web.page(PICTURE, |_| web::page("image/png", picture()));
+    let app = TestApp::builder().web(&web).start();
+    let payload = TastePayload::new("ada".into(), "i".into(), PICTURE.to_owned(), None);
+    taste::run(&app.state, delivery(&serde_json::to_string(&payload).unwrap())).await.unwrap();
+    let profile = read(&app, Key::by_id(Container::UserProfiles, "ada")).await;
+    assert_eq!(profile["stylePreferences"], json!(["navy"]));
+}
+
+#[tokio::test]
+async fn the_backdrop_of_a_liked_picture_is_no_taste() {
+    let web = Web::start().await;
+    web.page(PICTURE, |_| web::page("image/png", photo([22, 34, 84])));
     let app = TestApp::builder().web(&web).start();
     let payload = TastePayload::new("ada".into(), "i".into(), PICTURE.to_owned(), None);
     taste::run(&app.state, delivery(&serde_json::to_string(&payload).unwrap())).await.unwrap();
