@@ -67,7 +67,7 @@ function form(item, { currency, needsCategory }) {
       condition: input.condition.value || null, notes: input.notes.value.trim() || null, isWishlisted: input.isWishlisted.checked,
       purchaseDate: input.purchaseDate.value || null, careInfo: [...others, ...care.filter(([, box]) => box.checked).map(([name]) => name)],
       size: { ...item.size, letter: input.letter.value.trim() || null },
-      price: input.amount.value === "" ? null : { ...item.price, amount: Number(input.amount.value), originalCurrency: input.currency.value.toUpperCase() || "USD" },
+      price: input.amount.value === "" ? null : { ...item.price, amount: Number(input.amount.value), originalCurrency: input.currency.value.toUpperCase() || "USD", purchaseDate: null },
     };
     if (Object.values(next.size).every((value) => value === null || value === undefined)) next.size = null;
     return next;

@@ -70,7 +70,7 @@ pub enum Replaced<E> {
     Saved,
     /// There is no such item.
     Missing,
-    /// The check failed, for this reason.
+    /// The change was refused, for this reason.
     Rejected(E),
 }
 
@@ -335,26 +335,26 @@ impl Wardrobe {
         update::won(self.0.create(&Self::key(user, item), document).await)
     }
 
-    /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those of `fields`;
-    /// a missing one is cleared. All other fields are kept, so a client's outdated copy does not undo wears. An item
-    /// without a picture gets `picture`. Nothing changes if `check` rejects it for the stored item and its version.
+    /// Replaces the fields with these names, which are among those [of the owner](OWN_FIELDS), with those that `change`
+    /// returns for the stored item and its version; a missing one is cleared. All other fields are kept, so a client's
+    /// outdated copy does not undo wears. An item without a picture gets `picture`. Nothing changes if `change` fails.
     pub async fn replace_fields<E>(
         &self,
         user: &UserId,
         item: &ItemId,
         names: &[&str],
-        fields: &Map<String, Value>,
         picture: Option<&str>,
-        check: impl Fn(&Map<String, Value>, Option<&ETag>) -> std::result::Result<(), E>,
+        change: impl Fn(&Map<String, Value>, Option<&ETag>) -> std::result::Result<Map<String, Value>, E>,
     ) -> Result<Replaced<E>> {
         let edit = |found: Option<Map<String, Value>>, version: Option<&ETag>| {
             let Some(mut item) = found else { return Edit::Keep(Replaced::Missing) };
-            if let Err(rejected) = check(&item, version) {
-                return Edit::Keep(Replaced::Rejected(rejected));
-            }
+            let mut fields = match change(&item, version) {
+                Ok(fields) => fields,
+                Err(rejected) => return Edit::Keep(Replaced::Rejected(rejected)),
+            };
             for name in names {
-                match fields.get(*name) {
-                    Some(value) => item.insert((*name).to_owned(), value.clone()),
+                match fields.remove(*name) {
+                    Some(value) => item.insert((*name).to_owned(), value),
                     None => item.remove(*name),
                 };
             }

@@ -1,4 +1,4 @@
-//! Resources: the pieces of the wardrobe, and their pictures. `wardrobe://items/{id}` is a piece as in search results,
+//! Resources: the pieces of the wardrobe, and their pictures. `wardrobe://items/{id}` is a whole piece,
 //! `wardrobe://items/{id}/picture` its picture.
 
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::{Outcome, Server, text, unreadable};
 use crate::base::chain::Chain;
 use crate::base::text::cut;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery};
+use crate::domain::wardrobe::piece::Piece;
 use crate::model::garment::Garment;
 use crate::model::ids::ItemId;
-use crate::model::tool_results::CompactItem;
 use crate::model::wardrobe::WardrobeItem;
 use crate::net::guarded::FetchLimits;
 use crate::store::Direction;
@@ -75,7 +75,7 @@ pub(super) fn templates() -> Value {
             "uriTemplate": format!("{PREFIX}{{id}}"),
             "name": "item",
             "title": "A piece of the wardrobe",
-            "description": format!("What is known of a piece, {id}."),
+            "description": format!("All that is known of a piece, {id}. The fields that update_item changes have the same names."),
             "mimeType": JSON,
         },
         {
@@ -141,10 +141,10 @@ impl Server {
         let (item, _) = found.ok_or_else(|| not_found(generation))?;
         let contents = match named {
             Named::Item(_) => {
-                let mut told = json!(CompactItem::from(&item));
-                told["is_wishlisted"] = item.is_wishlisted.into();
-                if item.image_url.is_some() {
-                    told["picture"] = uri_of_picture(&item.id).into();
+                let picture = item.image_url.is_some().then(|| uri_of_picture(&item.id));
+                let mut told = json!(Piece::from(item));
+                if let Some(picture) = picture {
+                    told["picture"] = picture.into();
                 }
                 json!({ "uri": uri, "mimeType": JSON, "text": told.to_string() })
             }

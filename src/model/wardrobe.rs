@@ -105,6 +105,12 @@ impl WardrobeItem {
         !self.is_draft() && !self.is_wishlisted
     }
 
+    /// When the item was bought, if the owner wrote a date: its own, else that of its price.
+    pub fn bought_at(&self) -> Option<Timestamp> {
+        let of_price = || self.price.as_ref()?.purchase_date.as_deref().and_then(Timestamp::parse);
+        self.purchase_date.as_deref().and_then(Timestamp::parse).or_else(of_price)
+    }
+
     /// Whether the item is a draft, in whatever state.
     pub fn is_draft(&self) -> bool {
         self.draft_status.as_ref().is_some_and(|status| !status.is_null())
@@ -112,7 +118,7 @@ impl WardrobeItem {
 }
 
 /// A colour and its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Colour {
     /// Name.
     #[serde(default, deserialize_with = "lenient::or_default")]
@@ -123,7 +129,7 @@ pub struct Colour {
 }
 
 /// A price. Older documents hold a bare number.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Price {
     /// Amount in units of the currency.
@@ -133,13 +139,6 @@ pub struct Price {
     /// Date of purchase, as the owner wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purchase_date: Option<String>,
-}
-
-impl Price {
-    /// When the item was bought, if the owner wrote a date.
-    pub fn bought_at(&self) -> Option<Timestamp> {
-        self.purchase_date.as_deref().and_then(Timestamp::parse)
-    }
 }
 
 impl<'de> Deserialize<'de> for Price {

@@ -624,13 +624,13 @@ fn another_service_is_told_from_pluckit() {
 fn an_assistant_is_told_what_it_works_on() {
     let place = Place::new();
     let begin = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
-    let first = place.run_with_input(&["mcp", "--data-dir", "typo"], &format!("{begin}\n"));
+    let first = place.run_with_input(&["mcp", "--data-dir", "typo"], format!("{begin}\n"));
     let told = "pluckit: the wardrobe of local-dev-user, SQLite in typo: there was none, so the demo was loaded\n";
     assert_eq!((first.code, first.error.as_str()), (Some(0), told));
     let change = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
         "name": "log_wear", "arguments": { "item_id": "coat", "idempotency_key": "a" },
     } });
-    let again = place.run_with_input(&["mcp", "--data-dir", "typo", "--read-only"], &format!("{change}\n"));
+    let again = place.run_with_input(&["mcp", "--data-dir", "typo", "--read-only"], format!("{change}\n"));
     assert_eq!(
         (again.code, again.error.as_str()),
         (Some(0), &*told.replace(": there was none, so the demo was loaded", ""))

@@ -7,6 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{Options, RecordKind, canonical};
 use crate::base::hash::sha256_hex;
 use crate::data::wears::{MOST_REMEMBERED, PENDING_EVENTS};
+use crate::domain::wardrobe::fields::trimmed;
 use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::CONDITIONS;
 use crate::store::{Container, Key};
@@ -173,6 +174,14 @@ pub(super) fn document(
     }
     let id = id(kind, &fields)?;
     fields.insert("id".to_owned(), id.clone().into());
+    if kind == RecordKind::Wardrobe {
+        // After the id, which is derived from what the row says.
+        for name in ["brand", "category"] {
+            if let Some(Value::String(text)) = fields.get_mut(name) {
+                *text = trimmed(text).unwrap_or_default();
+            }
+        }
+    }
     Ok((kind, id, fields))
 }
 
@@ -278,7 +287,15 @@ fn shapes(prefix: &str, expected: &[Field], fields: &Map<String, Value>, origin:
             Some(value) => shape.check(&format!("{prefix}{name}"), value, origin)?,
         }
     }
-    Ok(())
+    // Documents keep parts that another service added.
+    let unknown = fields.keys().find(|name| expected.iter().all(|(known, _)| known != name));
+    match unknown.filter(|_| origin == Origin::Table && !prefix.is_empty()) {
+        None => Ok(()),
+        Some(name) => {
+            let known: Vec<&str> = expected.iter().map(|(known, _)| *known).collect();
+            Err(format!("{prefix}{} is unknown: expected {}", beginning(name), known.join(", ")))
+        }
+    }
 }
 
 impl Shape {
@@ -391,7 +408,11 @@ pub(super) fn is_hex(text: &str) -> bool {
 
 /// Quotes the beginning of a value.
 fn quote(value: &Value) -> String {
-    let text = value.to_string();
+    beginning(&value.to_string())
+}
+
+/// Returns the beginning of a text, with `…` if any was cut.
+fn beginning(text: &str) -> String {
     let mut characters = text.chars();
     let start: String = characters.by_ref().take(QUOTED).collect();
     if characters.next().is_some() { format!("{start}…") } else { start }

@@ -74,9 +74,17 @@ fn place(column: &str) -> (&'static [&'static str], Cells) {
     found.map(|(_, path, cells)| (*path, *cells)).expect("columns come from the table")
 }
 
+/// A row behind the last one, and its content. If a quote is still open at the end of a table, the reader takes this row
+/// for a part of the cell.
+const LAST_ROW: &[u8] = b"\n\x01end of the table\x01";
+const MARK: &[u8] = b"\x01end of the table\x01";
+
+/// The head of a table, its rest, and the row behind the last one.
+type Whole<R> = io::Chain<io::Chain<Cursor<Vec<u8>>, R>, &'static [u8]>;
+
 /// Reads the rows of a table.
 pub(super) struct Rows<R> {
-    reader: csv::Reader<Bounded<io::Chain<Cursor<Vec<u8>>, R>>>,
+    reader: csv::Reader<Bounded<Whole<R>>>,
     /// Bytes left before the row must end.
     budget: Rc<Cell<usize>>,
     /// Lines before the first one that the reader sees.
@@ -91,7 +99,8 @@ impl<R: BufRead> Rows<R> {
     pub(super) fn new(mut input: R) -> Self {
         let Head { text, separator, skipped } = Head::read(&mut input);
         let budget = Rc::new(Cell::new(2 * LONGEST_ROW));
-        let input = Bounded { input: Cursor::new(text).chain(input), budget: budget.clone() };
+        let input = Cursor::new(text).chain(input).chain(LAST_ROW);
+        let input = Bounded { input, budget: budget.clone() };
         let marks = match separator {
             b',' => Marks::Points,
             b';' => Marks::Commas,
@@ -108,6 +117,14 @@ impl<R: BufRead> Rows<R> {
             let mut record = ByteRecord::new();
             let line = self.reader.position().line();
             let found = match self.reader.read_byte_record(&mut record) {
+                Ok(true) if record.as_slice().ends_with(MARK) => {
+                    self.ended = true;
+                    // In a row of its own, unless a quote is open.
+                    if record.as_slice() == MARK {
+                        return None;
+                    }
+                    Some(Err("a closing quote is missing: the row takes in the rest of the file".to_owned()))
+                }
                 Ok(false) => return None,
                 Ok(true) => self.read_record(&record),
                 Err(error) => {

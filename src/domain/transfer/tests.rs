@@ -516,3 +516,38 @@ async fn an_item_that_is_too_large_is_rejected_unless_it_is_stored_so() {
     assert_eq!(import_text(&store, item(66_000)).await.0, counts(0, 1, 0, 0), "smaller than before");
     assert_eq!(import_text(&store, item(66_200)).await.0, counts(0, 0, 0, 1));
 }
+
+#[tokio::test]
+async fn a_blank_around_brand_and_category_is_not_kept() {
+    let store = empty_store();
+    let (report, _) =
+        import_text(&store, r#"[{"id":"a","category":"Tops ","brand":" COS"},{"category":"Tops "}]"#).await;
+    assert_eq!(report, counts(2, 0, 0, 0));
+    let items = stored(&store, Container::Wardrobe).await;
+    assert_eq!(items.iter().map(|item| item["category"].clone()).collect::<Vec<_>>(), ["Tops", "Tops"]);
+    assert_eq!(items[0]["brand"], "COS");
+    // The id of a row without one is still that of what it says.
+    assert_eq!(import_text(&store, r#"{"category":"Tops "}"#).await.0, counts(0, 0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_table_that_ends_inside_a_quote_rejects_the_row() {
+    let open = "2: a closing quote is missing: the row takes in the rest of the file";
+    let rows = "id,notes\n";
+    for (text, expected) in [
+        (format!("{rows}a,\"the 501\nb,fine\nc,white\n"), vec![open]),
+        (format!("{rows}a,\"the 501"), vec![open]),
+        (format!("{rows}a,\"the \"\"501\"\"\n"), vec![open]),
+        (format!("{rows}a,\"the 501\nand \"\"502\"\"\""), vec![]),
+        (format!("{rows}a,\"the 501\"\r\n\r\n"), vec![]),
+        (format!("{rows}a,5\" wide"), vec![]),
+        (rows.to_owned(), vec![]),
+        (String::new(), vec![]),
+    ] {
+        let (stored, rejections) = coat(&text).await;
+        assert_eq!(rejections, expected, "{text:?}");
+        assert_eq!(stored.is_object(), text.contains("a,") && expected.is_empty(), "{text:?}");
+    }
+    let (_, rejections) = coat("id,\"notes\na,b\n").await;
+    assert_eq!(rejections, ["1: a closing quote is missing: the row takes in the rest of the file"]);
+}

@@ -144,6 +144,11 @@ fn condition_schema() -> RefOr<Schema> {
     verbatim(json!({ "type": ["string", "null"], "pattern": format!("^({})$", names.join("|")) }))
 }
 
+/// Returns a brand or category as it is stored: filters compare it as it is. `None` if it is blank.
+pub fn trimmed(text: &str) -> Option<String> {
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 impl ItemFields {
     /// Whether no field was sent.
     pub fn is_empty(&self) -> bool {
@@ -179,6 +184,9 @@ impl ItemFields {
         if let Some(known) = self.condition.as_deref().and_then(condition) {
             self.condition = Some(known.to_owned());
         }
+        for text in [&mut self.brand, &mut self.category] {
+            *text = text.take().and_then(|text| trimmed(&text));
+        }
         for colour in self.colours.iter_mut().flatten() {
             colour.name.get_or_insert_default();
             colour.hex.get_or_insert_default();
@@ -194,6 +202,49 @@ impl ItemFields {
             _ => Map::new(),
         }
     }
+}
+
+/// Returns fields as they are stored, after completing a price, a size and colours with the parts that the stored item
+/// has and `changes` does not name. A price without any currency is in `currency`.
+///
+/// # Errors
+/// When a field has the wrong type.
+pub fn completed(
+    changes: &Map<String, Value>,
+    stored: &Map<String, Value>,
+    currency: &str,
+) -> Result<Map<String, Value>, Unfit> {
+    let stored = as_read(stored);
+    let mut fields = changes.clone();
+    if let Some(amount) = fields.get("price").filter(|price| price.is_number()) {
+        let price = json!({ "amount": amount });
+        fields.insert("price".to_owned(), price);
+    }
+    if let Some(Value::Object(price)) = fields.get_mut("price")
+        && price.get("originalCurrency").is_some_and(|code| code.as_str().is_none_or(|code| code.trim().is_empty()))
+    {
+        price.remove("originalCurrency");
+    }
+    for name in ["price", "size"] {
+        if let (Some(Value::Object(given)), Some(Value::Object(known))) = (fields.get_mut(name), stored.get(name)) {
+            known.iter().for_each(|(part, value)| {
+                given.entry(part.clone()).or_insert_with(|| value.clone());
+            });
+        }
+    }
+    if let Some(Value::Object(price)) = fields.get_mut("price") {
+        price.entry("originalCurrency").or_insert_with(|| currency.into());
+    }
+    let known = stored.get("colours").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let colours = fields.get_mut("colours").and_then(Value::as_array_mut);
+    for colour in colours.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let alike = |known: &&Value| known.get("name").is_some() && known.get("name") == colour.get("name");
+        if let Some(hex) = known.iter().find(alike).and_then(|known| known.get("hex")) {
+            colour.entry("hex").or_insert_with(|| hex.clone());
+        }
+    }
+    let fields: ItemFields = serde_json::from_value(fields.into()).map_err(|_| INVALID)?;
+    Ok(fields.document())
 }
 
 /// Checks that the owner's fields of an item have at most [`MOST_BYTES`]. `field` returns a field of the item by its

@@ -1,12 +1,12 @@
 //! Owners' changes to the items of their wardrobe.
 
 pub mod fields;
+pub mod piece;
 pub mod wears;
 
 use serde_json::{Map, Value};
 
-use self::fields::ItemFields;
-use crate::data::wardrobe::Replaced;
+use crate::data::wardrobe::{OWN_FIELDS, Replaced};
 use crate::data::{self, Data};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
@@ -19,9 +19,9 @@ pub const FULL: &str = "A wardrobe has at most 25,000 items. Delete some first."
 #[error("{0}")]
 pub struct Unfit(pub &'static str);
 
-/// Sets the fields with these names (among [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)) of an item or draft to their
-/// values in `fields`; a field without a value is cleared. Returns the changed item; `None` if the user has no such
-/// item.
+/// Changes the fields in `changes` (among [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)) of an item or draft; null clears
+/// one. Parts of a price or size that are not given stay, and so does the hex value of a colour of the same name. A price
+/// without any currency is in `currency`. Returns the changed item; `None` if the user has no such item.
 ///
 /// # Errors
 /// When a field breaks a rule, or the documents fail.
@@ -29,12 +29,15 @@ pub async fn change(
     data: &Data,
     user: &UserId,
     item: &ItemId,
-    names: &[&str],
-    fields: ItemFields,
+    changes: &Map<String, Value>,
+    currency: &str,
 ) -> Result<Option<WardrobeItem>, Error> {
-    let fields = fields.document();
-    let check = |stored: &Map<String, Value>, _: Option<&_>| fields::check(&fields, names, stored);
-    match data.wardrobe.replace_fields(user, item, names, &fields, None, check).await? {
+    let names: Vec<&str> = OWN_FIELDS.into_iter().filter(|name| changes.contains_key(*name)).collect();
+    let change = |stored: &Map<String, Value>, _: Option<&_>| {
+        let fields = fields::completed(changes, stored, currency)?;
+        fields::check(&fields, &names, stored).map(|()| fields)
+    };
+    match data.wardrobe.replace_fields(user, item, &names, None, change).await? {
         Replaced::Saved => Ok(data.wardrobe.find(user, item).await?.map(|(item, _)| item)),
         Replaced::Missing => Ok(None),
         Replaced::Rejected(unfit) => Err(unfit.into()),

@@ -260,13 +260,14 @@ async fn update_item(
     let body = body.filter(is_meant).ok_or(ApiError::BadRequest("ID in path and body must match."))?;
     let picture = body.picture(&app, &user, &id);
     let (fields, wardrobe) = (body.fields(), &app.data.wardrobe);
-    let check = |stored: &Map<String, Value>, version: Option<&_>| {
+    let change = |stored: &Map<String, Value>, version: Option<&_>| {
         if !if_match.admits(version) {
             return Err(STALE_VERSION);
         }
-        Ok(fields::check(&fields, &OWN_FIELDS, stored)?)
+        fields::check(&fields, &OWN_FIELDS, stored)?;
+        Ok(fields.clone())
     };
-    match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, &fields, picture.as_deref(), check).await? {
+    match wardrobe.replace_fields(&user, &id, &OWN_FIELDS, picture.as_deref(), change).await? {
         Replaced::Saved => Ok(StatusCode::NO_CONTENT),
         Replaced::Missing => Err(NO_ITEM),
         Replaced::Rejected(error) => Err(error),

@@ -92,6 +92,7 @@ async fn wear_patterns_need_five_worn_items() {
     let best = json!({
         "id": "favourite", "category": "Shoes", "brand": "Morjas", "aestheticTags": ["classic"], "wearCount": 18,
         "lastWornAt": "2026-03-10T08:00:00.000Z", "daysSinceLastWorn": 0, "score": 18.0, "costPerWear": 10.0,
+        "currency": "USD",
     });
     assert_eq!(patterns["topRankedItems"][0], best);
     assert_eq!(patterns["topRankedItems"].as_array().unwrap().len(), 6);

@@ -277,6 +277,34 @@ async fn a_search_keeps_to_its_limits_and_sums_up_what_it_found() {
     let all = bench.run("search_wardrobe", json!({ "query": "", "sort_by": "price" })).await;
     assert_eq!(all["totals"]["spent"]["without_rate"], json!({ "JPY": 1 }));
     assert_eq!(ids(&all).last(), Some(&"yen"), "a price without a rate comes last");
-    let outcome = bench.try_run("search_wardrobe", r#"{"query":"","bought_from":"soon"}"#).await;
-    assert!(matches!(outcome, Err(ToolError::BadArguments(_))));
+    for odd in [r#"{"query":"","bought_from":"soon"}"#, r#"{"query":"","price_max":9,"currency":"Euro"}"#] {
+        let outcome = bench.try_run("search_wardrobe", odd).await;
+        assert!(matches!(outcome, Err(ToolError::BadArguments(_))), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn prices_without_a_rate_are_not_said_to_be_beyond_a_limit() {
+    let bench = Bench::new();
+    bench.profile(json!({ "currencyCode": "EUR" })).await;
+    for (id, category, price) in [
+        ("boots", "shoes", json!({ "amount": 200, "originalCurrency": "GBP" })),
+        ("tee", "tops", json!({ "amount": 30, "originalCurrency": "EUR" })),
+        ("yen", "tops", json!({ "amount": 3000, "originalCurrency": "JPY" })),
+        ("gift", "tops", json!(null)),
+    ] {
+        bench.own(id, json!({ "category": category, "price": price })).await;
+    }
+    let search = async |query: &str, limit: f64, currency: &str| {
+        let arguments = json!({ "query": query, "price_max": limit, "currency": currency });
+        bench.run("search_wardrobe", arguments).await
+    };
+    let none = search("", 1000.0, "sek").await;
+    let note = "The prices cannot be compared: there is no exchange rate to SEK.";
+    assert_eq!((&none["items"], &none["note"]), (&json!([]), &json!(note)));
+    assert_eq!(none["totals"]["spent"]["without_rate"], json!({ "EUR": 1, "GBP": 1, "JPY": 1 }));
+    let some = search("", 50.0, "EUR").await;
+    assert_eq!((ids(&some), some["totals"]["spent"].get("without_rate")), (vec!["tee"], None));
+    let shoes = search("shoes", 10.0, "EUR").await;
+    assert_eq!(shoes["note"], "Nothing is within these limits.", "the price of the boots is compared");
 }

@@ -12,7 +12,7 @@ use crate::base::text::cut_each;
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::model::wardrobe::{Price, WardrobeItem};
+use crate::model::wardrobe::WardrobeItem;
 
 /// Most wears in a period that are counted, the newest.
 const MAX_WEARS: usize = 20_000;
@@ -32,7 +32,7 @@ pub(super) fn parameters() -> Map<String, Value> {
         },
         "price_min": number("Least price."),
         "price_max": number("Highest price."),
-        "currency": text("Currency of these prices; the user's without it."),
+        "currency": text("Currency of these prices, as a code such as EUR; the user's without it."),
         "bought_from": text("Bought on this day, YYYY-MM-DD, or later."),
         "bought_to": text("Bought on this day or earlier."),
         "worn_from": text("Wears are counted from this day on."),
@@ -112,16 +112,18 @@ impl Limits {
         Some(times.get(&item.id).copied().unwrap_or_default().max(own))
     }
 
-    /// Whether an item with this price and these wears is within the limits.
-    pub(super) fn admit(&self, item: &WardrobeItem, garment: &Garment, price: Option<f64>, wears: u32) -> bool {
+    /// Whether a price is within the limits of prices.
+    pub(super) fn admit_price(&self, price: Option<f64>) -> bool {
+        self.price.0.is_none_or(|least| price.is_some_and(|price| price >= least))
+            && self.price.1.is_none_or(|most| price.is_some_and(|price| price <= most))
+    }
+
+    /// Whether an item with these wears is within the other limits.
+    pub(super) fn admit(&self, item: &WardrobeItem, garment: &Garment, wears: u32) -> bool {
         let is_meant = |name: &String| item.id.as_str() == name || garment.name.eq_ignore_ascii_case(name);
-        let is_dear_enough = self.price.0.is_none_or(|least| price.is_some_and(|price| price >= least));
-        let is_cheap_enough = self.price.1.is_none_or(|most| price.is_some_and(|price| price <= most));
-        let is_bought_then = self.bought == (None, None)
-            || item.price.as_ref().and_then(Price::bought_at).is_some_and(|at| contains(self.bought, at));
+        let is_bought_then =
+            self.bought == (None, None) || item.bought_at().is_some_and(|at| contains(self.bought, at));
         (self.only.is_empty() || self.only.iter().any(is_meant))
-            && is_dear_enough
-            && is_cheap_enough
             && is_bought_then
             && self.wears.0.is_none_or(|least| wears >= least)
             && self.wears.1.is_none_or(|most| wears <= most)

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{Tool, ToolError, ToolParts, Traits, check_key, key_parameter, parameters, read_arguments};
 use crate::data::wardrobe::Worn;
-use crate::domain::wardrobe::wears::{self, NewWearFields, WeatherFields};
+use crate::domain::wardrobe::fields::LONGEST_ELEMENT;
+use crate::domain::wardrobe::wears::{self, CLOCK_ERROR, NewWearFields, WeatherFields};
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -23,7 +25,7 @@ const SOURCE: &str = "assistant";
 struct LogWearArguments {
     item_id: ItemId,
     idempotency_key: String,
-    worn_at: Option<Timestamp>,
+    worn_at: Option<String>,
     occasion: Option<String>,
     celsius: Option<f64>,
     conditions: Option<String>,
@@ -65,18 +67,25 @@ impl Tool for LogWear {
     }
 
     async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+        let base = &self.0.base;
+        let now = base.clock.now();
         let LogWearArguments { item_id, idempotency_key, worn_at, occasion, celsius, conditions } =
             read_arguments(arguments)?;
+        let occurred_at = worn_at.as_deref().map(|text| read_time(text, now)).transpose()?;
+        for (name, text) in [("occasion", &occasion), ("conditions", &conditions)] {
+            if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_ELEMENT) {
+                return Err(ToolError::BadArguments(format!("{name} may have at most {LONGEST_ELEMENT} characters")));
+            }
+        }
         let fields = NewWearFields {
             client_event_id: Some(check_key(&idempotency_key)?),
             source: Some(SOURCE.to_owned()),
-            occurred_at: worn_at,
+            occurred_at,
             occasion,
             styling_activity_id: None,
             weather_snapshot: WeatherFields::known(celsius, conditions),
         };
-        let base = &self.0.base;
-        let (counted, item) = match wears::log(&base.data, user, &item_id, fields, base.clock.now()).await? {
+        let (counted, item) = match wears::log(&base.data, user, &item_id, fields, now).await? {
             Worn::Counted(item) => (true, item),
             Worn::Repeated(item) => (false, item),
             Worn::Draft => return Err(ToolError::Refused("Draft items cannot be worn.".to_owned())),
@@ -84,4 +93,14 @@ impl Tool for LogWear {
         };
         Ok(serde_json::to_string(&LoggedWear { counted, item: CompactItem::from(&*item) })?)
     }
+}
+
+/// Reads when it was worn.
+fn read_time(text: &str, now: OffsetDateTime) -> Result<Timestamp, ToolError> {
+    let complaint = match Timestamp::parse(text) {
+        Some(at) if at.get() <= now + CLOCK_ERROR => return Ok(at),
+        Some(_) => "worn_at must not be in the future",
+        None => "worn_at is a day such as 2026-03-10 or a time such as 2026-03-10T18:00:00Z",
+    };
+    Err(ToolError::BadArguments(complaint.to_owned()))
 }

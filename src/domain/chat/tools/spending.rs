@@ -38,9 +38,8 @@ impl Spending {
     /// Adds an item.
     pub fn add(&mut self, item: &WardrobeItem, rates: &Rates, currency: &str) {
         let Some(price) = item.price.as_ref().and_then(|price| converted(price, rates, currency)) else {
-            self.unpriced += 1;
-            if let Some(price) = item.price.as_ref().filter(|price| amount(price).is_some()) {
-                *self.without_rate.entry(cut(&price.original_currency, 12).to_uppercase()).or_default() += 1;
+            if !self.add_unrated(item) {
+                self.unpriced += 1;
             }
             return;
         };
@@ -50,6 +49,19 @@ impl Spending {
         let name =
             Category::of_text(text).map_or_else(|| cut(text, 40).to_lowercase(), |category| category.name().to_owned());
         *self.by_category.entry(if name.is_empty() { "uncategorised".to_owned() } else { name }).or_default() += price;
+    }
+
+    /// Adds an item whose price cannot be converted; returns `false` if it has none.
+    pub fn add_unrated(&mut self, item: &WardrobeItem) -> bool {
+        let Some(price) = item.price.as_ref().filter(|price| amount(price).is_some()) else { return false };
+        self.unpriced += 1;
+        *self.without_rate.entry(cut(&price.original_currency, 12).to_uppercase()).or_default() += 1;
+        true
+    }
+
+    /// Whether any item has a price that cannot be converted.
+    pub fn lacks_rates(&self) -> bool {
+        !self.without_rate.is_empty()
     }
 
     /// Returns the sum as the model sees it.

@@ -30,11 +30,13 @@ pub struct Traits {
     pub quota: Option<QuotaKind>,
     /// Schema of the result, if it is an object; otherwise it is text.
     pub result: Option<fn() -> Value>,
+    /// Whether the result is never cut, as an item is bounded by itself.
+    pub is_whole: bool,
 }
 
 impl Traits {
     const fn new(title: &'static str, effect: Effect) -> Self {
-        Self { title, effect, asks_outside: false, quota: None, result: None }
+        Self { title, effect, asks_outside: false, quota: None, result: None, is_whole: false }
     }
 
     /// A tool that only reads.
@@ -55,6 +57,11 @@ impl Traits {
     /// Declares that its result is a `T` in JSON.
     pub fn result<T: ToSchema>(self) -> Self {
         Self { result: Some(schema_of::<T>), ..self }
+    }
+
+    /// Declares that its result is never cut.
+    pub fn whole(self) -> Self {
+        Self { is_whole: true, ..self }
     }
 
     /// Declares that a program's call also counts against this quota.

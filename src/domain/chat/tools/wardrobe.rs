@@ -29,7 +29,7 @@ use crate::model::garment::{Description, Fit, Garment};
 use crate::model::ids::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::model::tool_results::{CompactItem, FoundItems, Paid, Totals};
-use crate::model::wardrobe::{Price, Size, WardrobeItem};
+use crate::model::wardrobe::{Size, WardrobeItem};
 
 /// Most items in a search result.
 const MAX_RESULTS: usize = 30;
@@ -70,7 +70,7 @@ impl From<&WardrobeItem> for CompactItem {
                 amount: wear::round(price.amount),
                 currency: cut(&price.original_currency, 12).to_uppercase(),
             }),
-            bought: item.price.as_ref().and_then(Price::bought_at).map(day),
+            bought: item.bought_at().map(day),
             wear_count: item.wear_count,
             wears: None,
             last_worn: wear::last_worn(item).map(day),
@@ -102,6 +102,21 @@ enum SortBy {
     WearCount,
     LastWorn,
     Bought,
+}
+
+impl SortBy {
+    /// Returns the value by which an item with this price and these wears is sorted, if it has one.
+    fn key(self, item: &WardrobeItem, price: Option<f64>, wears: u32) -> Option<f64> {
+        let seconds = |at: Timestamp| at.get().unix_timestamp() as f64;
+        match self {
+            Self::Match => None,
+            Self::Price => price,
+            Self::CostPerWear => price.filter(|_| wears > 0).map(|price| price / f64::from(wears)),
+            Self::WearCount => Some(f64::from(wears)),
+            Self::LastWorn => wear::last_worn(item).map(seconds),
+            Self::Bought => item.bought_at().map(seconds),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -170,6 +185,19 @@ impl SearchWardrobe {
         Self { parts, expansions }
     }
 
+    /// Returns the currency that was asked for, or else the user's.
+    async fn currency(&self, user: &UserId, asked: Option<String>) -> Result<String, ToolError> {
+        let Some(code) = asked else {
+            let profile = self.parts.base.data.profiles.find(user).await?;
+            let code = profile.map_or_else(|| "USD".to_owned(), |profile| profile.currency_code);
+            return Ok(cut(&code, 12).to_uppercase());
+        };
+        let code = code.trim().to_ascii_uppercase();
+        let is_code = code.len() == 3 && code.bytes().all(|letter| letter.is_ascii_uppercase());
+        let refused = || ToolError::BadArguments("currency is a code of three letters such as EUR".to_owned());
+        is_code.then_some(code).ok_or_else(refused)
+    }
+
     /// Returns search terms for a query: from the model, or the query's own words if that fails.
     async fn terms(&self, context: &CallContext, query: &str) -> Arc<[String]> {
         let key = collapse(query).to_lowercase();
@@ -235,12 +263,11 @@ impl Tool for SearchWardrobe {
         let terms = Terms::new(&self.terms(context, &query).await);
         let described = Description::of(&query);
         let rates = self.parts.rates.current().await;
-        let profile = self.parts.base.data.profiles.find(user).await?;
-        let currency = currency.or_else(|| profile.map(|profile| profile.currency_code));
-        let currency = currency.map_or_else(|| "USD".to_owned(), |currency| cut(&currency, 12).to_uppercase());
+        let currency = self.currency(user, currency).await?;
         let mut best = Best::new(MAX_RESULTS);
         let (mut exact, mut scored, mut owned) = (0, 0, 0_u64);
         let mut sums = Sums::default();
+        let (mut unrated, mut is_any_compared) = (Spending::default(), false);
         let _turn = self.parts.large_reads.wait(user).await;
         let mut items = pin!(self.parts.base.data.wardrobe.owned(user));
         while let Some(item) = items.try_next().await? {
@@ -249,24 +276,24 @@ impl Tool for SearchWardrobe {
             let price = item.price.as_ref().and_then(|price| spending::converted(price, &rates, &currency));
             let in_period = limits.wears_of(&item);
             let wears = in_period.unwrap_or(item.wear_count);
-            if !limits.admit(&item, &garment, price, wears) {
+            if !limits.admit(&item, &garment, wears) {
                 continue;
             }
             let (fit, score) = (described.fit(&garment), terms.score(&item, &garment));
+            let is_asked_for = fit >= Fit::Shade || (described.is_empty() && (query.trim().is_empty() || score > 0));
+            if !limits.admit_price(price) {
+                if is_asked_for {
+                    is_any_compared |= price.is_some();
+                    unrated.add_unrated(&item);
+                }
+                continue;
+            }
             exact += u64::from(fit >= Fit::Shade);
             scored += usize::from(score > 0);
-            let key = match sort_by {
-                SortBy::Match => None,
-                SortBy::Price => price,
-                SortBy::CostPerWear => price.filter(|_| wears > 0).map(|price| price / f64::from(wears)),
-                SortBy::WearCount => Some(f64::from(wears)),
-                SortBy::LastWorn => wear::last_worn(&item).map(|at| at.get().unix_timestamp() as f64),
-                SortBy::Bought => bought(&item).map(|at| at.get().unix_timestamp() as f64),
-            };
+            let key = sort_by.key(&item, price, wears);
             let key = key.map(|key| Score(if order == Order::Asc { -key } else { key }));
             // With an explicit sort order, items must fit. Otherwise order by fit, number of terms, age (newest first),
             // then id.
-            let is_asked_for = fit >= Fit::Shade || (described.is_empty() && (query.trim().is_empty() || score > 0));
             let rank = match sort_by {
                 SortBy::Match => (fit, key, score),
                 _ if is_asked_for => (Fit::Exact, key, score),
@@ -278,6 +305,10 @@ impl Tool for SearchWardrobe {
             }
             best.offer((rank, item.date_added, Reverse(item.id.clone())), || (item, in_period));
         }
+        if sums.items == 0 && !is_any_compared {
+            // No price could be compared, so any may be within the limits.
+            sums.spent = unrated;
+        }
         let mut found: Vec<_> = best.into_sorted().map(|((rank, ..), item)| (rank, item)).collect();
         debug!(search.terms = terms.len(), search.exact = exact, search.scored = scored, "wardrobe searched");
         let is_match = |(fit, _, score): &(Fit, Option<Score>, usize)| match sort_by {
@@ -285,12 +316,15 @@ impl Tool for SearchWardrobe {
             _ => *fit > Fit::None,
         };
         let note = match (owned, found.iter().any(|(rank, _)| is_match(rank))) {
-            (0, _) => Some("The wardrobe is empty."),
+            (0, _) => Some("The wardrobe is empty.".to_owned()),
             (_, false) if limits.are_given() => {
                 found.clear();
-                Some("Nothing is within these limits.")
+                Some(match sums.spent.lacks_rates() {
+                    true => format!("The prices cannot be compared: there is no exchange rate to {currency}."),
+                    false => "Nothing is within these limits.".to_owned(),
+                })
             }
-            (_, false) => Some("Nothing matched; these are the newest items instead."),
+            (_, false) => Some("Nothing matched; these are the newest items instead.".to_owned()),
             (_, true) => {
                 found.retain(|(rank, _)| is_match(rank));
                 None
@@ -300,7 +334,7 @@ impl Tool for SearchWardrobe {
         let items = items.collect();
         let exact_matches = (!described.is_empty() && owned > 0).then_some(exact);
         let totals = (limits.are_given() || sort_by != SortBy::Match).then(|| sums.told(currency));
-        Ok(serde_json::to_string(&FoundItems { note: note.map(str::to_owned), exact_matches, totals, items })?)
+        Ok(serde_json::to_string(&FoundItems { note, exact_matches, totals, items })?)
     }
 }
 
@@ -333,9 +367,4 @@ impl Sums {
             spent: self.spent.told(currency),
         }
     }
-}
-
-/// Returns when the item was bought, if known.
-fn bought(item: &WardrobeItem) -> Option<Timestamp> {
-    item.price.as_ref().and_then(Price::bought_at)
 }

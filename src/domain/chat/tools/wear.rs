@@ -92,8 +92,10 @@ struct RankedItem {
     last_worn_at: Option<Timestamp>,
     days_since_last_worn: Option<i64>,
     score: f64,
-    /// Cost per wear, in the currency of the price.
+    /// Cost per wear.
     cost_per_wear: Option<f64>,
+    /// Currency of the cost per wear: that of the price.
+    currency: Option<String>,
 }
 
 impl RankedItem {
@@ -108,6 +110,7 @@ impl RankedItem {
             days_since_last_worn: wear::days_since_worn(item, now),
             score: wear::round(wear::score(item, now)),
             cost_per_wear: wear::cost_per_wear(item),
+            currency: item.price.as_ref().map(|price| cut(&price.original_currency, 12).to_uppercase()),
         }
     }
 }

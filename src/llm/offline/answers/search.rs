@@ -6,7 +6,7 @@ use super::wording::{clean, distinct, list, noun, second_person, yours};
 use crate::llm::offline::phrases::is_listed;
 use crate::llm::offline::turn::{Answer, Turn, Unfinished};
 use crate::llm::offline::understand::{Deed, Named};
-use crate::model::garment::{Description, Fit, Garment, is_plural};
+use crate::model::garment::{Description, Fit, Garment, is_plural, shown};
 use crate::model::tool_results::{CompactItem, FoundItems};
 use crate::model::vocabulary;
 
@@ -91,7 +91,15 @@ pub fn search(turn: &Turn<'_>, query: &str, order: Option<(&str, &str)>) -> Answ
         arguments.insert("sort_by".to_owned(), json!(by));
         arguments.insert("order".to_owned(), json!(order));
     }
-    turn.read("search_wardrobe", Value::Object(arguments))
+    let is_priced = arguments.contains_key("price_min") || arguments.contains_key("price_max");
+    let found: FoundItems = turn.read("search_wardrobe", Value::Object(arguments))?;
+    match found.totals.as_ref().map(|totals| &totals.spent) {
+        Some(spent) if is_priced && found.items.is_empty() && !spent.without_rate.is_empty() => {
+            let codes: Vec<String> = spent.without_rate.keys().map(|code| shown(code)).collect();
+            Err(Unfinished::Answered(turn.say("no rate", &[("codes", &list(&codes)), ("currency", &spent.currency)])))
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Returns the clothes that a message is about, or all of them, sorted. Also the tool's sums are of these.

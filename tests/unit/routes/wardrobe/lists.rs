@@ -33,8 +33,25 @@ macro_rules! on_both_stores {
 
 on_both_stores! {
     filters_leave_what_matches
+    a_blank_around_brand_and_category_is_not_kept
     every_order_walks_each_item_once
     a_token_of_another_query_starts_from_the_beginning
+}
+
+/// Phone keyboards append a blank to a completed word.
+async fn a_blank_around_brand_and_category_is_not_kept(app: &TestApp, ada: &str, _: &str) {
+    let ada = &app.user(ada).await;
+    let created = ada.post("/api/wardrobe", json!({"id": "a", "category": "Tops ", "brand": " COS"})).await.json();
+    assert_eq!((&created["category"], &created["brand"]), (&json!("Tops"), &json!("COS")));
+    ada.post("/api/wardrobe", json!({"id": "b", "category": "Shoes"})).await;
+    let changed = json!({"id": "b", "category": "\tTops", "brand": " "});
+    assert_eq!(ada.put("/api/wardrobe/b", changed).await.status, 204);
+    assert_eq!(ada.get("/api/wardrobe/b").await.json().get("brand"), None);
+    for query in ["category=Tops", "category=%20tops%20"] {
+        let found = list(ada, &format!("{query}&sortField=wearCount")).await;
+        assert_eq!(found, "a b", "{query}");
+    }
+    assert_eq!(list(ada, "brand=COS%20").await, "a");
 }
 
 fn unique(name: &str) -> String {
