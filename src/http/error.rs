@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -45,8 +45,13 @@ pub enum ApiError {
     #[error("{0}")]
     BadRequest(&'static str),
     /// 401: no valid credential.
-    #[error("{0}")]
-    Unauthorized(&'static str),
+    #[error("{detail}")]
+    Unauthorized {
+        /// Message for the caller.
+        detail: &'static str,
+        /// What is wrong with the credential, as a code for the log.
+        reason: &'static str,
+    },
     /// 403: the caller is not allowed to do this.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -85,6 +90,9 @@ pub enum ApiError {
     /// 415: unsupported media type.
     #[error("Unsupported Media Type")]
     UnsupportedMediaType,
+    /// 415: the body has a content coding, such as gzip.
+    #[error("The body's Content-Encoding is not supported: send it as it is.")]
+    UnsupportedEncoding,
     /// 400: a value violates a rule; the message is built at run time.
     #[error("{0}")]
     BadValue(String),
@@ -102,6 +110,8 @@ pub enum ApiError {
     TooManyRequests {
         /// Message for the caller.
         detail: &'static str,
+        /// The exceeded limit, as a code for the log.
+        reason: &'static str,
         /// Time to wait before the next try.
         retry_after: Duration,
     },
@@ -239,7 +249,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::BadValue(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -248,7 +258,7 @@ impl ApiError {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge | Self::PictureTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::OutOfRange { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -258,6 +268,14 @@ impl ApiError {
             Self::Failed { .. } | Self::Misconfigured(_) | Self::Internal(_) | Self::Panicked => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+        }
+    }
+
+    /// Returns why the caller was refused (401, 429), as a code for the log.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthorized { reason, .. } | Self::TooManyRequests { reason, .. } => Some(reason),
+            _ => None,
         }
     }
 
@@ -317,6 +335,9 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if matches!(self, Self::UnsupportedEncoding) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let retry_after = match &self {
             Self::TooManyRequests { retry_after, .. } | Self::UnderWay { retry_after, .. } => Some(*retry_after),
             Self::Overloaded => Some(RETRY_AFTER_OVERLOAD),
@@ -340,7 +361,7 @@ impl IntoResponse for ApiError {
 impl From<BudgetExceeded> for ApiError {
     fn from(BudgetExceeded { retry_after }: BudgetExceeded) -> Self {
         let detail = "The day's budget for the stylist is used up. Please come back tomorrow.";
-        Self::TooManyRequests { detail, retry_after }
+        Self::TooManyRequests { detail, reason: "budget", retry_after }
     }
 }
 
@@ -366,6 +387,7 @@ impl From<runs::Error> for ApiError {
             runs::Error::Busy => Self::Conflict("An answer is still being written."),
             runs::Error::TooManyFollowers => Self::TooManyRequests {
                 detail: "Too many readers follow this answer. Please wait until one has left.",
+                reason: "followers",
                 retry_after: RETRY_AFTER_OUTAGE,
             },
             runs::Error::Data(error) => error.into(),
@@ -433,6 +455,7 @@ impl ApiError {
     /// The caller has the most waiting jobs allowed.
     pub const BACKLOG_FULL: Self = Self::TooManyRequests {
         detail: "Too many of your operations are waiting. Please wait until one has ended.",
+        reason: "backlog",
         retry_after: Backlog::RETRY_AFTER,
     };
 }

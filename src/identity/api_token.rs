@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::credential_cache::CredentialCache;
+use super::{Checked, Refusal};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
@@ -171,31 +172,38 @@ impl ApiTokenService {
         (expires_at > self.now()).then_some(grantee)
     }
 
-    /// Returns the user of a token; `None` if it is unknown, expired or revoked.
+    /// Returns the user of a token, or why it is refused.
     ///
     /// # Errors
     /// When the documents fail.
-    pub async fn find(&self, token: &str) -> Result<Option<Grantee>> {
-        let Some(id) = id_named_by(token) else { return Ok(None) };
+    pub async fn find(&self, token: &str) -> Result<Checked<Grantee>> {
+        let Some(id) = id_named_by(token) else { return Ok(Err(Refusal("token_malformed"))) };
         let hash = sha256_hex(token);
         if let Some(grantee) = self.known_hash(&hash) {
-            return Ok(Some(grantee));
+            return Ok(Ok(grantee));
         }
-        if self.checked.is_refused(&hash) {
-            return Ok(None);
+        if let Some(refusal) = self.checked.refusal(&hash) {
+            return Ok(Err(refusal));
         }
         let look_up = self.checked.look_up();
         let now = self.now();
         let found = self.tokens.find_key(&id).await?;
-        let Some(key) = found.filter(|key| key.token_hash == hash && key.expires_at > now) else {
-            self.checked.refuse(hash);
-            return Ok(None);
+        let key = match found {
+            // A revoked token has no key either.
+            None => Err(Refusal("token_unknown")),
+            Some(key) if key.token_hash != hash => Err(Refusal("token_wrong")),
+            Some(key) if key.expires_at <= now => Err(Refusal("token_expired")),
+            Some(key) => Ok(key),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(refusal) => return Ok(Err(self.checked.refuse(hash, refusal))),
         };
         let grantee = Grantee { user: key.owner.clone(), scopes: key.scopes.clone() };
         // Before the write, so that a revocation elsewhere counts from the look-up on.
         self.checked.remember(look_up, hash, (grantee.clone(), key.expires_at));
         self.note_use(&key, now).await;
-        Ok(Some(grantee))
+        Ok(Ok(grantee))
     }
 
     /// Records the day of the token's last use, once a day. A failure does not affect the request.

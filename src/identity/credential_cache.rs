@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::Refusal;
 use crate::base::cache::ExpiringCache;
 use crate::base::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -17,7 +18,7 @@ const CAPACITY: usize = 10_000;
 /// Cached results by the SHA-256 of credentials.
 pub struct CredentialCache<T> {
     known: ExpiringCache<String, T>,
-    refused: ExpiringCache<String, ()>,
+    refused: ExpiringCache<String, Refusal>,
     /// Counts revocations, so that a look-up that began before one is not kept after it.
     revocations: AtomicU64,
 }
@@ -46,9 +47,9 @@ impl<T: Clone> CredentialCache<T> {
         self.known.get(hash)
     }
 
-    /// Whether the credential is cached as refused.
-    pub fn is_refused(&self, hash: &str) -> bool {
-        self.refused.get(hash).is_some()
+    /// Returns why the credential was refused, if that is cached.
+    pub fn refusal(&self, hash: &str) -> Option<Refusal> {
+        self.refused.get(hash)
     }
 
     /// Begins a look-up.
@@ -63,9 +64,10 @@ impl<T: Clone> CredentialCache<T> {
         }
     }
 
-    /// Caches a credential as refused.
-    pub fn refuse(&self, hash: String) {
-        self.refused.insert(hash, ());
+    /// Caches a credential as refused for this reason, which it returns.
+    pub fn refuse(&self, hash: String, refusal: Refusal) -> Refusal {
+        self.refused.insert(hash, refusal);
+        refusal
     }
 
     /// Removes a revoked credential.

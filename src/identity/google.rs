@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use serde::Deserialize;
 
+use super::Refusal;
 use super::keys::{self, KeySet};
 use crate::base::clock::Clock;
 use crate::model::ids::UserId;
@@ -23,8 +24,8 @@ pub enum Error {
     #[error("no google client id is configured")]
     NotConfigured,
     /// The token is forged, expired, for another audience, or malformed.
-    #[error("the token is not valid")]
-    Invalid,
+    #[error("the token is not valid: {}", .0.0)]
+    Invalid(Refusal),
     /// Google's keys are unavailable.
     #[error("the token cannot be checked")]
     Unavailable(#[source] keys::Error),
@@ -64,23 +65,27 @@ impl GoogleVerifier {
     /// Verifies a token and returns its user.
     ///
     /// # Errors
-    /// [`Error::Invalid`] has no details, which would only help a forger.
+    /// [`Error::Invalid`] says why for the log; callers are not told, as that would only help a forger.
     pub async fn verify(&self, token: &str) -> Result<UserId, Error> {
         let validation = self.validation.as_ref().ok_or(Error::NotConfigured)?;
+        let malformed = || Error::Invalid(Refusal("token_malformed"));
         if token.len() > LONGEST_TOKEN_BYTES {
-            return Err(Error::Invalid);
+            return Err(malformed());
         }
-        let header = decode_header(token).map_err(|_| Error::Invalid)?;
+        let header = decode_header(token).map_err(|_| malformed())?;
         if header.alg != Algorithm::RS256 {
-            return Err(Error::Invalid);
+            return Err(Error::Invalid(Refusal("token_algorithm")));
         }
-        let id = header.kid.ok_or(Error::Invalid)?;
-        let key = self.keys.find(Some(&id)).await.map_err(Error::Unavailable)?.ok_or(Error::Invalid)?;
-        let claims = decode::<Claims>(token, &key, validation).map_err(|_| Error::Invalid)?.claims;
+        let id = header.kid.ok_or_else(malformed)?;
+        let key = self.keys.find(Some(&id)).await.map_err(Error::Unavailable)?;
+        let key = key.ok_or(Error::Invalid(Refusal("token_key_unknown")))?;
+        let claims = decode::<Claims>(token, &key, validation);
+        let claims = claims.map_err(|error| Error::Invalid(Refusal::of_token(&error)))?.claims;
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         let now = self.clock.now().unix_timestamp() as f64;
-        let in_time = claims.exp + LEEWAY > now && claims.nbf.is_none_or(|not_before| not_before - LEEWAY <= now);
+        Refusal::of_times(claims.exp, claims.nbf, LEEWAY, now)
+            .map_or(Ok(()), |refusal| Err(Error::Invalid(refusal)))?;
         let user = UserId::from(claims.sub);
-        if in_time && user.is_valid() { Ok(user) } else { Err(Error::Invalid) }
+        if user.is_valid() { Ok(user) } else { Err(malformed()) }
     }
 }

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::Refusal;
 use super::keys::KeySet;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
@@ -24,8 +25,8 @@ const LONGEST_TOKEN_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The credential is missing or wrong.
-    #[error("the service's credential is missing or wrong")]
-    Refused,
+    #[error("the service's credential is missing or wrong: {}", .0.0)]
+    Refused(Refusal),
     /// No API key is configured.
     #[error("METADATA_EXTRACT_API_KEY is not configured")]
     NoKey,
@@ -93,19 +94,19 @@ impl ServiceVerifier {
     /// Verifies a caller's credentials.
     ///
     /// # Errors
-    /// [`Error::Refused`] does not say what is wrong.
+    /// [`Error::Refused`] says what is wrong for the log; callers are not told.
     pub async fn check(&self, shown: Shown<'_>) -> Result<(), Error> {
         match self {
             Self::ApiKey(None) => Err(Error::NoKey),
             Self::ApiKey(Some(expected)) => {
-                let shown = shown.key.map(digest);
+                let shown = shown.key.map(digest).ok_or(Error::Refused(Refusal("no_credential")))?;
                 // Hashes have equal lengths, and the comparison reveals nothing through timing.
-                let is_equal = shown.is_some_and(|shown| bool::from(shown.ct_eq(expected)));
-                if is_equal { Ok(()) } else { Err(Error::Refused) }
+                if shown.ct_eq(expected).into() { Ok(()) } else { Err(Error::Refused(Refusal("key_wrong"))) }
             }
             Self::Entra(verifier) => match (verifier, shown.token) {
-                (Some(verifier), Some(token)) if verifier.verify(token).await => Ok(()),
-                _ => Err(Error::Refused),
+                (None, _) => Err(Error::Refused(Refusal("not_configured"))),
+                (_, None) => Err(Error::Refused(Refusal("no_credential"))),
+                (Some(verifier), Some(token)) => verifier.verify(token).await.map_err(Error::Refused),
             },
             Self::Unknown => Err(Error::UnknownMode),
         }
@@ -127,27 +128,27 @@ impl TokenVerifier {
         Self { keys: KeySet::of_issuer(issuer, http, clock.clone(), tasks), validation, clock }
     }
 
-    async fn verify(&self, token: &str) -> bool {
+    async fn verify(&self, token: &str) -> Result<(), Refusal> {
         if token.len() > LONGEST_TOKEN_BYTES {
-            return false;
+            return Err(Refusal("token_malformed"));
         }
-        let Ok(header) = decode_header(token) else { return false };
+        let header = decode_header(token).map_err(|_| Refusal("token_malformed"))?;
         if header.alg != Algorithm::RS256 {
-            return false;
+            return Err(Refusal("token_algorithm"));
         }
         let key = match self.keys.find(header.kid.as_deref()).await {
             Ok(Some(key)) => key,
-            Ok(None) => return false,
+            Ok(None) => return Err(Refusal("token_key_unknown")),
             Err(error) => {
                 warn!(error = %Chain(&error), "service token not checked");
-                return false;
+                return Err(Refusal("token_not_checked"));
             }
         };
-        let Ok(token) = decode::<Claims>(token, &key, &self.validation) else { return false };
+        let token = decode::<Claims>(token, &key, &self.validation).map_err(|error| Refusal::of_token(&error))?;
         #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are far below 2^53")]
         let now = self.clock.now().unix_timestamp() as f64;
         let Claims { exp, nbf } = token.claims;
-        exp + LEEWAY > now && nbf.is_none_or(|not_before| not_before - LEEWAY <= now)
+        Refusal::of_times(exp, nbf, LEEWAY, now).map_or(Ok(()), Err)
     }
 }
 

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::credential_cache::CredentialCache;
+use super::{Checked, Refusal};
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
@@ -136,14 +137,14 @@ impl SessionService {
         (expires_at >= self.now()).then_some(user)
     }
 
-    /// Returns the user of an access token; `None` if it is unknown, expired or revoked.
-    pub async fn find_user(&self, access_token: &str) -> Result<Option<UserId>> {
+    /// Returns the user of an access token, or why it is refused.
+    pub async fn find_user(&self, access_token: &str) -> Result<Checked<UserId>> {
         if let Some(user) = self.known_user(access_token) {
-            return Ok(Some(user));
+            return Ok(Ok(user));
         }
-        let Some(hash) = hash_of(access_token) else { return Ok(None) };
-        if self.checked.is_refused(&hash) {
-            return Ok(None);
+        let Some(hash) = hash_of(access_token) else { return Ok(Err(Refusal("token_malformed"))) };
+        if let Some(refusal) = self.checked.refusal(&hash) {
+            return Ok(Err(refusal));
         }
         let look_up = self.checked.look_up();
         let found = match session_named_by(access_token, ACCESS_PREFIX) {
@@ -151,19 +152,23 @@ impl SessionService {
             None => self.sessions.find_by_access_hash(&hash).await?,
         };
         let now = self.now();
-        let is_good = |session: &Session| {
-            session.access_token_hash == hash && !session.revoked && session.access_token_expires_at >= now
+        let check = |session: Option<Session>| match session {
+            None => Err(Refusal("session_unknown")),
+            Some(session) if session.access_token_hash != hash => Err(Refusal("token_replaced")),
+            Some(session) if session.revoked => Err(Refusal("session_revoked")),
+            Some(session) if session.access_token_expires_at < now => Err(Refusal("token_expired")),
+            Some(session) => Ok(session),
         };
-        let session = match found.map(|(session, _)| session).filter(is_good) {
-            Some(session) => self.note_use(session).await?.filter(is_good),
-            None => None,
+        let session = match check(found.map(|(session, _)| session)) {
+            Ok(session) => check(self.note_use(session).await?),
+            Err(refusal) => Err(refusal),
         };
-        let Some(session) = session else {
-            self.checked.refuse(hash);
-            return Ok(None);
+        let session = match session {
+            Ok(session) => session,
+            Err(refusal) => return Ok(Err(self.checked.refuse(hash, refusal))),
         };
         self.checked.remember(look_up, hash, (session.user_id.clone(), session.access_token_expires_at));
-        Ok(Some(session.user_id))
+        Ok(Ok(session.user_id))
     }
 
     /// Records the first use of a pair that replaced another, if that matters. Returns the session; `None` if it is

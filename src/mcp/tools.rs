@@ -82,7 +82,7 @@ fn schema_of_text() -> Value {
 
 fn slow_down(exceeded: Exceeded) -> String {
     match exceeded {
-        Exceeded::Rate { retry_after } => {
+        Exceeded::Rate { retry_after, .. } | Exceeded::Rejections { retry_after } => {
             format!("Too many requests. Please try again in {} seconds.", retry_after.as_secs() + 1)
         }
         Exceeded::Requests | Exceeded::Streams => "Too many requests at once. Please try again.".to_owned(),

@@ -129,7 +129,10 @@ async fn refresh_session(
 ) -> Result<AppJson<GrantResponse>, ApiError> {
     let token = body.refresh_token.ok_or(ApiError::BadRequest("Missing required field: refresh_token."))?;
     let grant = app.sessions.refresh(&token).await?;
-    let grant = grant.ok_or(ApiError::Unauthorized("Invalid or expired refresh token."))?;
+    let grant = grant.ok_or(ApiError::Unauthorized {
+        detail: "Invalid or expired refresh token.",
+        reason: "refresh_token_invalid",
+    })?;
     Ok(AppJson(grant.into()))
 }
 

@@ -30,7 +30,10 @@ async fn show_metrics(State(app): State<AppState>, request: Request) -> Result<R
         Some(token) => {
             let shown = bearer_token(request.headers()).unwrap_or_default();
             if !bool::from(shown.as_bytes().ct_eq(token.expose_secret().as_bytes())) {
-                return Err(ApiError::Unauthorized("The token of METRICS_TOKEN is needed."));
+                return Err(ApiError::Unauthorized {
+                    detail: "The token of METRICS_TOKEN is needed.",
+                    reason: "metrics_token_wrong",
+                });
             }
         }
         None if decide(&Evidence::from(&request), &app.config.server.allowed_origins) == Bypass::Applies => {}

@@ -57,7 +57,8 @@ impl From<RedditError> for ApiError {
     fn from(error: RedditError) -> Self {
         match error {
             RedditError::Throttled => {
-                Self::TooManyRequests { detail: "Reddit wants fewer requests.", retry_after: THROTTLED }
+                let detail = "Reddit wants fewer requests.";
+                Self::TooManyRequests { detail, reason: "reddit", retry_after: THROTTLED }
             }
             RedditError::Refused => Self::Forbidden("Reddit does not show this subreddit."),
             RedditError::NotFound => Self::NotFound("Reddit has no such subreddit."),

@@ -30,6 +30,8 @@ async fn a_user_who_asks_too_often_waits_and_others_do_not() {
     let refused = ada.get("/api/chat/memory").await;
     assert_eq!(refused.summary(), (429, refusal("Too many requests. Please slow down.")));
     assert_eq!(refused.header("retry-after"), "20");
+    let headers = ["ratelimit-policy", "ratelimit"].map(|name| refused.header(name).to_owned());
+    assert_eq!(headers, ["\"requests\";q=3;w=60", "\"requests\";r=0;t=60"]);
     assert_eq!(eve.get("/api/chat/memory").await.status, StatusCode::OK);
     app.clock.advance(Duration::from_secs(20));
     assert_eq!(ada.get("/api/chat/memory").await.status, StatusCode::OK);

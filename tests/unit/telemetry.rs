@@ -260,6 +260,53 @@ async fn the_log_has_the_path_of_a_404_and_the_whole_time_of_a_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_says_why_and_from_where_but_shows_no_credential() {
+    let launch = Launch::production(BINARY).setting("RATE_LIMITS", "true");
+    let (service, address) = launch.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "3").start();
+    let http = http();
+    let secret = "A".repeat(43);
+    let tokens = ["", "at-bogus", &format!("pat-{}.{secret}", "A".repeat(22)), "x.y.z", "at-again"];
+    for (number, token) in tokens.iter().enumerate() {
+        let request = http.get(format!("http://{address}/api/profile")).header("x-request-id", format!("r{number}"));
+        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        assert_eq!(request.send().await.unwrap().status(), if number == 4 { 429 } else { 401 }, "{token}");
+    }
+    let line = |number: usize| -> Option<Value> {
+        let log = service.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| {
+            line["message"] == "request answered" && line["spans"][0]["request.id"] == format!("r{number}")
+        })
+    };
+    until("all are logged", async || (0..tokens.len()).all(|number| line(number).is_some())).await;
+    let reasons = (0..tokens.len()).map(|number| {
+        let line = line(number).unwrap();
+        assert_eq!(line["client.address"], "127.0.0.1", "{line}");
+        line["refusal"].as_str().unwrap().to_owned()
+    });
+    let expected = ["no_credential", "session_unknown", "token_unknown", "not_configured", "rejected_credentials"];
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
+    let log = service.log();
+    assert!(!log.contains("bogus") && !log.contains(&secret) && !log.contains("x.y.z"), "no credential");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_fails_for_now_says_so_and_why() {
+    let (service, address) = Launch::development(BINARY).setting("OPENAI_BASE_URL", "http://127.0.0.1:9").start();
+    let piece = http().post(format!("http://{address}/api/wardrobe")).json(&json!({"category": "Tops"}));
+    assert_eq!(piece.send().await.unwrap().status(), 201);
+    let run = http().post(format!("http://{address}/api/digest/run")).header("prefer", "respond-async");
+    assert_eq!(run.send().await.unwrap().status(), 202);
+    let failure = || -> Option<Value> {
+        let log = service.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["message"] == "job failed for now")
+    };
+    until("the job fails", async || failure().is_some()).await;
+    assert!(failure().unwrap()["reason"].as_str().is_some_and(|reason| reason.ends_with('.')));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_text_where_that_is_asked_for() {
     let service = Launch::development(BINARY).setting("LOG_FORMAT", "text").spawn();
     until("it listens", async || service.log().contains("listening")).await;

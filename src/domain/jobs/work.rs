@@ -122,7 +122,7 @@ impl Jobs {
                 run.fail(&reason).await.map(|()| Worked::Done).map_err(|fault| WorkError::Failed(fault.into()))
             }
             Err(JobFault::Retry { message, cause }) => {
-                warn!(job.id = %job.id, message, error = %Chain(&*cause), "job failed for now");
+                warn!(job.id = %job.id, reason = message, error = %Chain(&*cause), "job failed for now");
                 match run.fail_for_now(&message).await {
                     Ok(failures) if failures >= MOST_FAILURES => {
                         let reason = format!("{message} It was tried {failures} times.");

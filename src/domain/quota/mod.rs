@@ -43,6 +43,14 @@ pub enum Exceeded {
     Rate {
         /// Time until the next request is allowed.
         retry_after: Duration,
+        /// What remains of the quota: nothing.
+        remainder: Remainder,
+    },
+    /// Too many rejected credentials per minute.
+    #[error("too many credentials were rejected")]
+    Rejections {
+        /// Time until the next credential is checked.
+        retry_after: Duration,
     },
     /// Too many concurrent requests.
     #[error("too many requests are under way")]
@@ -196,7 +204,11 @@ impl CallerLimits {
         }
         match meter.limiter.check_key(caller) {
             Ok(snapshot) => Ok(Some(Remainder::new(kind, meter.per_minute, &snapshot))),
-            Err(refusal) => Err(Exceeded::Rate { retry_after: refusal.wait_time_from(self.0.ticks.now()) }),
+            Err(refusal) => {
+                let quota = meter.per_minute;
+                let remainder = Remainder { kind, quota, left: 0, full_after_seconds: WINDOW_SECONDS.into() };
+                Err(Exceeded::Rate { retry_after: refusal.wait_time_from(self.0.ticks.now()), remainder })
+            }
         }
     }
 
@@ -235,7 +247,7 @@ impl CallerLimits {
     /// When too many credentials from there were rejected recently. The credential must not be checked then.
     pub fn begin_check(&self, address: IpAddr) -> Result<Option<Attempt>, Exceeded> {
         let Some(refusals) = &self.0.refusals else { return Ok(None) };
-        refusals.begin(address).map(Some).map_err(|retry_after| Exceeded::Rate { retry_after })
+        refusals.begin(address).map(Some).map_err(|retry_after| Exceeded::Rejections { retry_after })
     }
 
     /// Counts a concurrent request of the process; `None` when there are too many.
@@ -316,7 +328,7 @@ impl Drop for StreamPermit {
 }
 
 /// What remains of a quota.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remainder {
     /// Kind of route.
     pub kind: QuotaKind,

@@ -1,8 +1,8 @@
 //! Reads whole bodies within the limits for requests.
 
 use axum::body::Body;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use futures::TryStreamExt;
 
@@ -17,8 +17,9 @@ pub fn announced_length(headers: &HeaderMap) -> Option<usize> {
 /// Reads the whole body, within the limits of [`crate::http::layers::bodies`].
 ///
 /// # Errors
-/// 408, 413 or 503 when a limit is exceeded, 400 when the connection broke.
+/// 408, 413 or 503 when a limit is exceeded, 400 when the connection broke, 415 for a coded body such as gzip.
 pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    check_encoding(headers)?;
     let mut pieces = body.into_data_stream();
     let mut next = async || {
         let unreadable = ApiError::BadRequest("The request body could not be read.");
@@ -34,6 +35,15 @@ pub async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiErro
         gathered.push(&piece);
     }
     Ok(gathered.into())
+}
+
+/// Refuses a body with a content coding: nothing here decodes any.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let is_plain = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|codings| codings.split(',').all(|one| one.trim().eq_ignore_ascii_case("identity")))
+    };
+    let are_plain = headers.get_all(CONTENT_ENCODING).iter().all(is_plain);
+    are_plain.then_some(()).ok_or(ApiError::UnsupportedEncoding)
 }
 
 /// Collects the chunks of a body. Allocates for received bytes, not for the announced length, and shrinks to fit at the

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-pub use self::body::{Gathered, announced_length, read_body};
+pub use self::body::{Gathered, announced_length, check_encoding, read_body};
 pub use self::fields::{Fields, LONGEST_CONTINUATION_TOKEN, Read};
 pub use self::headers::{IDEMPOTENCY_KEY, PreferAsync, idempotency_key, prefers_async, trace_name};
 pub use self::json::{AppJson, charge_values, is_json, parse_value, read_json};

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use percent_encoding::percent_decode_str;
 use utoipa::ToSchema;
 
-use super::{Gathered, announced_length, read_body};
+use super::{Gathered, announced_length, check_encoding, read_body};
 use crate::domain::media::LARGEST_FILE;
 use crate::http::error::ApiError;
 use crate::http::layers::bodies::Account;
@@ -102,6 +102,7 @@ async fn read_form(
     bad_text: &ApiError,
     mut classify: impl FnMut(Option<&str>, Option<&str>) -> Part + Send,
 ) -> Result<Upload, ApiError> {
+    check_encoding(request.headers())?;
     let mut picture = Gathered::new(announced_length(request.headers()));
     let left = Arc::new(AtomicUsize::new(LONGEST_PART_HEAD));
     let request = request.map(|body| at_most(left.clone(), body));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::answers;
 use super::auth::CurrentUser;
@@ -33,16 +33,23 @@ pub fn address_of(limits: &CallerLimits, headers: &HeaderMap, peer: Option<&Peer
 
 impl From<Exceeded> for ApiError {
     fn from(limit: Exceeded) -> Self {
-        let (detail, retry_after) = match limit {
-            Exceeded::Rate { retry_after } => ("Too many requests. Please slow down.", retry_after),
+        let (detail, reason, retry_after) = match limit {
+            Exceeded::Rate { retry_after, remainder } => {
+                ("Too many requests. Please slow down.", remainder.kind.name(), retry_after)
+            }
+            Exceeded::Rejections { retry_after } => {
+                ("Too many requests. Please slow down.", "rejected_credentials", retry_after)
+            }
             Exceeded::Requests => {
-                ("Too many requests at once. Please wait until one has been answered.", Duration::from_secs(1))
+                let detail = "Too many requests at once. Please wait until one has been answered.";
+                (detail, "requests_at_once", Duration::from_secs(1))
             }
             Exceeded::Streams => {
-                ("Too many conversations at once. Please wait until one has ended.", Duration::from_secs(5))
+                let detail = "Too many conversations at once. Please wait until one has ended.";
+                (detail, "streams_at_once", Duration::from_secs(5))
             }
         };
-        Self::TooManyRequests { detail, retry_after }
+        Self::TooManyRequests { detail, reason, retry_after }
     }
 }
 
@@ -66,8 +73,11 @@ async fn limit(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let remainder = app.limits.count(kind, caller)?;
-    let mut response = admit(app, payer, request, next).await?;
+    let (mut response, remainder) = match app.limits.count(kind, caller) {
+        Ok(remainder) => (admit(app, payer, request, next).await?, remainder),
+        Err(exceeded @ Exceeded::Rate { remainder, .. }) => (ApiError::from(exceeded).into_response(), Some(remainder)),
+        Err(exceeded) => return Err(exceeded.into()),
+    };
     if let Some(remainder) = remainder {
         write(remainder, &mut response);
     }

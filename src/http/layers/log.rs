@@ -1,5 +1,6 @@
 //! Log line, span and id of each request.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::base::chain::Chain;
 use crate::base::text::cut;
 use crate::http::error::ApiError;
+use crate::http::layers::limits::address_of;
 use crate::state::AppState;
 use crate::telemetry::{Telemetry, trace_context};
 
@@ -45,12 +47,12 @@ impl RequestId {
 
 /// Layer of all routes except probes: gives each request an id and a span, and writes its log line.
 pub async fn log_request(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    log(LogEntry::new(&request, &app.telemetry, false), request, next).await
+    log(LogEntry::new(&request, &app, false), request, next).await
 }
 
 /// Layer of probes: like [`log_request`], but at debug level, because probes are frequent.
 pub async fn log_probe(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    log(LogEntry::new(&request, &app.telemetry, true), request, next).await
+    log(LogEntry::new(&request, &app, true), request, next).await
 }
 
 async fn log(entry: LogEntry, mut request: Request, next: Next) -> Response {
@@ -65,6 +67,7 @@ struct LogEntry {
     started: Instant,
     is_probe: bool,
     uri: Uri,
+    address: IpAddr,
     span: Span,
     seen: Option<Seen>,
 }
@@ -104,7 +107,7 @@ impl Seen {
 }
 
 impl LogEntry {
-    fn new(request: &Request, telemetry: &Telemetry, is_probe: bool) -> Self {
+    fn new(request: &Request, app: &AppState, is_probe: bool) -> Self {
         let id = request_id(request);
         let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
         // A probe's line and span are at debug level, because a span would cost more than the answer.
@@ -127,8 +130,9 @@ impl LogEntry {
                 user.id = field::Empty,
             )
         };
-        let seen = Seen::begin(telemetry, request, route, &span);
-        Self { id, started: Instant::now(), is_probe, uri: request.uri().clone(), span, seen }
+        let seen = Seen::begin(&app.telemetry, request, route, &span);
+        let address = address_of(&app.limits, request.headers(), request.extensions().get());
+        Self { id, started: Instant::now(), is_probe, uri: request.uri().clone(), address, span, seen }
     }
 
     /// Logs the response and adds the common headers.
@@ -139,6 +143,7 @@ impl LogEntry {
             seen.finish(status, duration, &self.span);
         }
         let duration_ms = millis(duration);
+        let refusal = response.extensions().get::<ApiError>().and_then(ApiError::refusal);
         self.span.in_scope(|| match response.extensions().get::<ApiError>() {
             Some(
                 fault @ (ApiError::Failed { .. }
@@ -155,6 +160,11 @@ impl LogEntry {
                 | ApiError::Overloaded),
             ) => {
                 warn!(http.status = status, duration_ms, error = %Chain(fault), "request failed");
+            }
+            _ if refusal.is_some() => {
+                // An operator tells one caller from many by the address.
+                let address = self.address;
+                info!(http.status = status, duration_ms, refusal, client.address = %address, "request answered");
             }
             _ if self.is_probe => debug!(http.status = status, duration_ms, "request answered"),
             _ if response.status() == StatusCode::NOT_FOUND => {

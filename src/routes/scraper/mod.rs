@@ -222,6 +222,7 @@ async fn lease_source(
         ClientClaim::NotNeeded => Err(ApiError::Conflict("Source needs no posts from clients at present.")),
         ClientClaim::Waits(until) => Err(ApiError::TooManyRequests {
             detail: "You leased this source and sent no posts. Please wait before you lease it again.",
+            reason: "lease",
             retry_after: (until.get() - now.get()).unsigned_abs(),
         }),
         ClientClaim::Gone => Err(NO_SOURCE),
@@ -293,7 +294,8 @@ async fn ingest_posts(
         }
         Ok(Submitted::NoLease) => Err(ApiError::Conflict("Lease the source before you send posts for it.")),
         Ok(Submitted::DayUsedUp(retry_after)) => {
-            Err(ApiError::TooManyRequests { detail: "You have sent enough posts for today.", retry_after })
+            let detail = "You have sent enough posts for today.";
+            Err(ApiError::TooManyRequests { detail, reason: "posts", retry_after })
         }
         Ok(Submitted::Banned) => Err(BANNED),
         Err(error) => Err(ApiError::of(error)),

@@ -106,6 +106,24 @@ async fn bodies_that_cannot_be_read_are_answered_with_their_fault() {
         let answer = post(Some(content_type), b"{}".to_vec()).await;
         assert_eq!(answer.summary(), (415, refusal("Unsupported Media Type")), "{content_type}");
     }
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    for coding in ["gzip", "br", "identity, gzip"] {
+        let coded = ada.clone().header("content-encoding", coding);
+        for (method, path, content_type) in [
+            (Method::PUT, "/api/chat/memory", JSON),
+            (Method::POST, "/api/chat", JSON),
+            (Method::POST, "/api/wardrobe", JSON),
+            (Method::POST, "/api/wardrobe/upload", Some("image/jpeg")),
+            (Method::POST, "/api/wardrobe/upload", Some("multipart/form-data; boundary=x")),
+            (Method::POST, "/api/mcp", JSON),
+        ] {
+            let answer = coded.send(method, path, content_type, vec![0x1F, 0x8B, 8]).await;
+            assert_eq!((answer.code(), answer.header("accept-encoding")), (415, "identity"), "{coding} {path}");
+        }
+    }
+    let plain = ada.clone().header("content-encoding", "identity");
+    assert_eq!(plain.put("/api/chat/memory", json!({"summary": ""})).await.status, StatusCode::OK);
     for content_type in
         [None, Some("application/json; charset=utf-8"), Some("APPLICATION/JSON"), Some("application/x+json")]
     {

@@ -151,6 +151,9 @@ pub struct Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.kill();
+        if !std::thread::panicking() {
+            check_log(&self.log());
+        }
     }
 }
 
@@ -207,6 +210,17 @@ impl Service {
 
     fn status(&self, name: &str) -> u64 {
         kib_of(self.id(), name)
+    }
+}
+
+/// Checks that no line of a log has a name twice: those who read JSON would see one of the values only.
+fn check_log(log: &str) {
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        // Of two equal names, the second replaces the first.
+        if let Ok(Value::Object(fields)) = serde_json::from_str(line) {
+            let read = Value::Object(fields).to_string();
+            assert_eq!(read.len(), line.len(), "a name is there twice: {line}");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::layers::limits::{Peer, address_of};
 use crate::identity::api_token::{ApiTokenService, Grantee};
 use crate::identity::session::SessionService;
-use crate::identity::{google, service};
+use crate::identity::{Refusal, google, service};
 use crate::model::api_token::{Scope, Scopes};
 use crate::model::ids::UserId;
 use crate::state::AppState;
@@ -213,8 +213,16 @@ async fn identify_user_or_service(app: &AppState, evidence: Evidence<'_>) -> Res
     let check = async {
         match verify_user(app, evidence.headers).await {
             Ok(identity) => Ok(Some(identity)),
-            Err(refusal) if check_service(app, evidence.headers).await.is_err() => Err(refusal),
-            Err(_) => Ok(None),
+            Err(of_user) => match check_service(app, evidence.headers).await {
+                Ok(()) => Ok(None),
+                // The text for callers is that of users; the log says what is wrong with a service's key.
+                Err(of_service) => Err(match (of_user, of_service.refusal()) {
+                    (ApiError::Unauthorized { detail, .. }, Some(reason)) if evidence.headers.contains_key(API_KEY) => {
+                        ApiError::Unauthorized { detail, reason }
+                    }
+                    (of_user, _) => of_user,
+                }),
+            },
         }
     };
     Box::pin(metered(app, evidence, check)).await
@@ -273,22 +281,26 @@ async fn metered<T>(
     let attempt = if shows_credential { app.limits.begin_check(address_of(&app.limits, headers, peer))? } else { None };
     let outcome = check.await;
     if let Some(attempt) = attempt
-        && !matches!(outcome, Err(ApiError::Unauthorized(_)))
+        && !matches!(outcome, Err(ApiError::Unauthorized { .. }))
     {
         attempt.forgive();
     }
     outcome
 }
 
+fn refused(detail: &'static str, Refusal(reason): Refusal) -> ApiError {
+    ApiError::Unauthorized { detail, reason }
+}
+
 async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<Identity, ApiError> {
-    let token = bearer_token(headers).ok_or(ApiError::Unauthorized("Missing Authorization header."))?;
+    let token = bearer_token(headers).ok_or(refused("Missing Authorization header.", Refusal("no_credential")))?;
     if SessionService::is_access_token(token) {
         let user = app.sessions.find_user(token).await.map_err(ApiError::unavailable)?;
-        return user.map(Identity::signed_in).ok_or(ApiError::Unauthorized("Invalid or expired access token."));
+        return user.map(Identity::signed_in).map_err(|why| refused("Invalid or expired access token.", why));
     }
     if ApiTokenService::is_api_token(token) {
         let grantee = app.api_tokens.find(token).await.map_err(ApiError::unavailable)?;
-        return grantee.map(Identity::from).ok_or(ApiError::Unauthorized("Invalid or expired API token."));
+        return grantee.map(Identity::from).map_err(|why| refused("Invalid or expired API token.", why));
     }
     verify_google(app, token).await.map(Identity::signed_in)
 }
@@ -296,7 +308,7 @@ async fn verify_user(app: &AppState, headers: &HeaderMap) -> Result<Identity, Ap
 async fn check_service(app: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
     let shown = service::Shown { key: headers.get(API_KEY).map(HeaderValue::as_bytes), token: bearer_token(headers) };
     app.services.check(shown).await.map_err(|error| match error {
-        service::Error::Refused => ApiError::Unauthorized("Unauthorized metadata request."),
+        service::Error::Refused(why) => refused("Unauthorized metadata request.", why),
         service::Error::NoKey => ApiError::Misconfigured("METADATA_EXTRACT_API_KEY is not configured."),
         service::Error::UnknownMode => ApiError::Misconfigured("Invalid metadata auth mode configuration."),
     })
@@ -308,8 +320,10 @@ async fn check_service(app: &AppState, headers: &HeaderMap) -> Result<(), ApiErr
 /// 401 if it is not valid, 503 when it cannot be checked.
 pub async fn verify_google(app: &AppState, token: &str) -> Result<UserId, ApiError> {
     app.google.verify(token).await.map_err(|error| match error {
-        google::Error::NotConfigured => ApiError::Unauthorized("Google OAuth client ids are not configured."),
-        google::Error::Invalid => ApiError::Unauthorized("Invalid or expired Google ID token."),
+        google::Error::NotConfigured => {
+            refused("Google OAuth client ids are not configured.", Refusal("not_configured"))
+        }
+        google::Error::Invalid(why) => refused("Invalid or expired Google ID token.", why),
         google::Error::Unavailable(_) => ApiError::unavailable(error),
     })
 }
