@@ -7,7 +7,7 @@ import { showPiece } from "/console/piece.js";
 /** Suggested questions; one is about the most expensive piece. */
 function ideas(items) {
   const [dearest] = items.toSorted((one, other) => (other.price?.amount ?? 0) - (one.price?.amount ?? 0));
-  return ["What should I wear today?", `What goes with my ${nameOf(dearest)}?`, "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
+  return ["What should I wear today?", ...(dearest ? [`What goes with my ${nameOf(dearest)}?`] : []), "Pack for 3 days in Lisbon", "What have I never worn?", "What am I missing?"];
 }
 const TOOLS = {
   search_wardrobe: "Looking through your wardrobe", plan_outfits: "Putting an outfit together", get_weather: "Checking the weather",
@@ -61,8 +61,10 @@ export async function show({ content, head, signal }) {
     log.replaceChildren(...chat.turns.flatMap((turn) => [h("div.said.user", turn.message), bubble(turn, items)]));
     if (!chat.turns.length) {
       const owned = items.filter((item) => !item.isWishlisted);
-      const begin = owned.length ? ideas(owned).map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea)) : h("a.button", { href: "#/wardrobe" }, "Add your first piece");
-      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", owned.length ? "I know your wardrobe, what you wore when, and what it cost." : "Your wardrobe is empty so far. I can answer more once it is not."), h("div.ideas", begin)));
+      // Without its routes, the wardrobe is not known here, but it is to the stylist.
+      const isKnown = owned.length || !has("get", "/api/wardrobe");
+      const begin = isKnown ? ideas(owned).map((idea) => h("button", { type: "button", onclick: () => submit(idea) }, idea)) : h("a.button", { href: "#/wardrobe" }, "Add your first piece");
+      log.append(h("div.empty", h("h2", "What shall we put on?"), h("p", isKnown ? "I know your wardrobe, what you wore when, and what it cost." : "Your wardrobe is empty so far. I can answer more once it is not."), h("div.ideas", begin)));
     }
     drawPicked();
     log.scrollTop = log.scrollHeight;

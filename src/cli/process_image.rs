@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::NamedTempFile;
 
 use super::block_on;
-use super::output::{output, tell};
+use super::output::{is_terminal, output, styled, tell};
 use crate::app;
 use crate::base::chain::Chain;
 use crate::config::read_cutout_model;
@@ -28,13 +28,16 @@ use crate::imaging::segment::{BuiltIn, CutoutMode, CutoutOptions, Segmenter};
 /// File extensions that would be wrong for the result, which is always WebP.
 const OTHER_FORMATS: [&str; 9] = ["png", "jpg", "jpeg", "gif", "bmp", "tif", "tiff", "heic", "avif"];
 
+/// Output path that means standard output; a file of that name is `./-`.
+const STANDARD_OUTPUT: &str = "-";
+
 /// Flags of `process-image`.
 #[derive(Args)]
 pub struct Arguments {
     /// Pictures: JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Output file, or directory for NAME.webp of each picture; created if needed
+    /// Output file, - for standard output, or directory for NAME.webp of each picture; created if needed
     #[arg(long, short, value_name = "OUT.webp|DIR")]
     output: PathBuf,
     /// Overwrite existing files
@@ -59,6 +62,12 @@ struct Order {
     target: PathBuf,
 }
 
+impl Order {
+    fn is_for_standard_output(&self) -> bool {
+        self.target == Path::new(STANDARD_OUTPUT)
+    }
+}
+
 /// Processes all pictures, prints the outcome of each, and fails if any of them failed.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let orders = orders(&arguments.files, &arguments.output)?;
@@ -81,6 +90,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Determines the output path of each picture: the one named file, or a file in a directory.
 fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
+    if output == Path::new(STANDARD_OUTPUT) {
+        match files {
+            [_, _, ..] => bail!("standard output takes one picture: name a directory for several"),
+            _ if is_terminal() => bail!("standard output is a terminal: name a file"),
+            _ => {}
+        }
+        return Ok(vec![Order { source: files[0].clone(), target: output.to_owned() }]);
+    }
     let is_directory = files.len() > 1 || output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/");
     if !is_directory {
         let extension = output.extension().map(OsStr::to_ascii_lowercase);
@@ -158,7 +175,13 @@ fn report(order: &Order, processed: &Processed) -> io::Result<()> {
     let confidence = confidence.map(|confidence| format!(", confidence {confidence:.2}")).unwrap_or_default();
     let (source, target) = (order.source.display(), order.target.display());
     let kilobytes = webp.len().div_ceil(1000);
-    writeln!(output(), "{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}{by}{confidence}")
+    let line = format!("{source} -> {target}  {width} × {height}, {kilobytes} kB, {what}{by}{confidence}");
+    if order.is_for_standard_output() {
+        // It has the picture.
+        tell(&line);
+        return Ok(());
+    }
+    writeln!(output(), "{line}")
 }
 
 async fn process_one(
@@ -168,7 +191,7 @@ async fn process_one(
     force: bool,
     options: CutoutOptions,
 ) -> anyhow::Result<Processed> {
-    if !force && order.target.exists() {
+    if !force && !order.is_for_standard_output() && order.target.exists() {
         bail!(exists(&order.target));
     }
     // Check the size before reading, so that a video among the pictures does not fill the memory.
@@ -178,6 +201,11 @@ async fn process_one(
     let processed = pipeline.process(bytes.into(), options).await;
     let processed = processed.map_err(|error| anyhow::anyhow!("{}", Chain(&error)))?;
     let (target, webp) = (order.target.clone(), processed.webp.clone());
+    if order.is_for_standard_output() {
+        let mut output = styled();
+        output.write_all(&webp).and_then(|()| output.flush())?;
+        return Ok(processed);
+    }
     tokio::task::spawn_blocking(move || write(&target, &webp, force)).await??;
     Ok(processed)
 }

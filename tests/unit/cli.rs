@@ -53,7 +53,7 @@ impl Place {
         self.run_with_input(arguments, "")
     }
 
-    fn run_with_input(&self, arguments: &[&str], input: &str) -> Done {
+    fn run_with_input(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Done {
         finish(self.command(arguments), input)
     }
 
@@ -66,14 +66,14 @@ impl Place {
 }
 
 /// Runs a command to its end.
-fn finish(mut command: Command, input: &str) -> Done {
+fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Done {
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
+    let input = input.as_ref().to_owned();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         // A command that does not read its input may be gone before it is written.
-        drop(stdin.write_all(input.as_bytes()));
+        drop(stdin.write_all(&input));
         drop(stdin);
         drop(sender.send(child.wait_with_output()));
     });
@@ -544,6 +544,15 @@ fn a_message_that_is_refused_does_not_end_the_conversation() {
     let done = place.run_with_input(&["chat", "--url", &service.url], &input);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert_eq!(done.error, "pluckit: a message has at most 8000 characters; this one has 8001\n");
+    assert!(done.out.contains("[Counting your wardrobe, "), "{done:?}");
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_does_not_end_the_conversation() {
+    let place = Place::new();
+    let service = Service::start(&place, &[]);
+    let done = place.run_with_input(&["chat", "--url", &service.url], b"\xff bad\nWhat is in my wardrobe?\n");
+    assert_eq!((done.code, done.error.as_str()), (Some(1), "pluckit: line 1 is not UTF-8: it was not sent\n"));
     assert!(done.out.contains("[Counting your wardrobe, "), "{done:?}");
 }
 

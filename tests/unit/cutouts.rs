@@ -126,6 +126,19 @@ fn process_image(directory: &Path, model: &str, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+#[test]
+fn a_picture_goes_to_standard_output_where_that_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let shirt = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/shirt.jpg");
+    let done = process_image(place.path(), "off", &[shirt, "-o", "-"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!((&done.stdout[..4], &done.stdout[8..12]), (&b"RIFF"[..], &b"WEBP"[..]));
+    assert!(text(&done.stderr).contains("shirt.jpg -> -  "), "{}", text(&done.stderr));
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+    let two = process_image(place.path(), "off", &[shirt, shirt, "-o", "-"]);
+    assert!(!two.status.success() && text(&two.stderr).contains("standard output takes one picture"));
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

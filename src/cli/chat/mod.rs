@@ -25,7 +25,7 @@ use self::run::{AnswerStream, Chat, Event, last_runs};
 use self::screen::Screen;
 use super::block_on;
 use super::client::{Service, ServiceArguments};
-use super::output::{complain, harmless, is_reader_gone, is_terminal, words};
+use super::output::{harmless, is_reader_gone, is_terminal, words};
 use crate::domain::chat::LONGEST_MESSAGE;
 
 const HELP: &str = "\
@@ -123,12 +123,12 @@ impl Conversation {
             // A service may have no wardrobe; the answer is unaffected.
             self.pieces = Some(pieces::load(&self.service).await.unwrap_or_default());
         }
-        let lines: Vec<String> = named(answer, self.pieces.as_deref().unwrap_or_default())
-            .into_iter()
-            .map(|piece| self.screen.dim(&format!("  {}", piece.line())))
-            .collect();
-        if !lines.is_empty() {
-            self.screen.write(&format!("\n{}\n", lines.join("\n")))?;
+        let named = named(answer, self.pieces.as_deref().unwrap_or_default());
+        if !named.is_empty() {
+            self.screen.write("\n")?;
+        }
+        for piece in named {
+            self.screen.tell_aside(&format!("  {}", piece.line()))?;
         }
         Ok(())
     }
@@ -194,13 +194,20 @@ impl Conversation {
     async fn by_line(&mut self) -> anyhow::Result<bool> {
         let mut lines = lines_of_input();
         let mut all_answered = true;
+        let mut number = 0;
         while let Some(line) = lines.recv().await {
-            match self.obey(&line?).await {
+            number += 1;
+            let Ok(line) = String::from_utf8(line?) else {
+                self.screen.complain(&format!("line {number} is not UTF-8: it was not sent"));
+                all_answered = false;
+                continue;
+            };
+            match self.obey(&line).await {
                 Ok(Next::Leave) => break,
                 Ok(Next::Go) => {}
                 Ok(Next::Say(message)) => all_answered &= self.say_or_complain(&message).await?,
                 Err(error) => {
-                    complain(&format!("{error:#}"));
+                    self.screen.complain(&format!("{error:#}"));
                     all_answered = false;
                 }
             }
@@ -212,7 +219,7 @@ impl Conversation {
         match self.say(message).await {
             Err(error) if is_reader_gone(&error) => Err(error),
             Err(error) => {
-                complain(&format!("{error:#}"));
+                self.screen.complain(&format!("{error:#}"));
                 Ok(false)
             }
             answered => answered,
@@ -234,7 +241,7 @@ impl Conversation {
                 Ok(Next::Say(message)) => {
                     self.say_or_complain(&message).await?;
                 }
-                Err(error) => complain(&format!("{error:#}")),
+                Err(error) => self.screen.complain(&format!("{error:#}")),
             }
         }
     }
@@ -245,7 +252,7 @@ impl Conversation {
             "" => Ok(Next::Go),
             "/quit" | "/exit" => Ok(Next::Leave),
             "/help" => {
-                self.screen.write(HELP)?;
+                self.screen.tell(HELP)?;
                 Ok(Next::Go)
             }
             "/new" | "/clear" => {
@@ -329,10 +336,10 @@ enum Next {
 
 /// Reads standard input line by line on a separate thread. Unlike tokio's standard input, the thread does not delay the
 /// end of the program.
-fn lines_of_input() -> mpsc::Receiver<io::Result<String>> {
+fn lines_of_input() -> mpsc::Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
+        for line in io::stdin().lock().split(b'\n') {
             let ended = line.is_err();
             if sender.blocking_send(line).is_err() || ended {
                 break;

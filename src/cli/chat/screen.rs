@@ -10,7 +10,7 @@ use console::{Term, measure_text_width};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::run::Event;
-use crate::cli::output::{Output, harmless, is_terminal, styled, words};
+use crate::cli::output::{Output, complain, harmless, is_terminal, styled, tell, words};
 
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
@@ -103,6 +103,24 @@ impl<W: Write> Screen<W> {
         let text = self.wrapped(&harmless(text));
         let end = self.begin_line();
         self.write(&format!("{start}{text}{end}"))
+    }
+
+    /// Prints a line of less important text, wrapped and dimmed.
+    pub fn tell_aside(&mut self, text: &str) -> io::Result<()> {
+        let start = self.begin_line();
+        let text = self.wrapped(&harmless(text));
+        let end = self.begin_line();
+        let line = self.dim(format!("{text}{end}").trim_end_matches('\n'));
+        self.write(&format!("{start}{line}\n"))
+    }
+
+    /// Prints what went wrong on standard error, wrapped like the other lines.
+    pub fn complain(&mut self, text: &str) {
+        self.rest();
+        let Some(width) = self.look.width else { return complain(text) };
+        let mut lines = Wrapping::new(width, false);
+        let text = lines.push(&format!("pluckit: {}", words(text))) + &lines.end_line().0;
+        text.lines().for_each(tell);
     }
 
     /// Shows that an answer is pending.
