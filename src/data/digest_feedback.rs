@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use time::PrimitiveDateTime;
+
 use super::{Result, pages, records};
 use crate::model::digest::DigestFeedback;
 use crate::model::ids::{DigestId, UserId};
@@ -16,9 +18,11 @@ const MOST_OF_DIGEST: usize = 100;
 pub struct Feedback(pub(super) Arc<dyn DocumentStore>);
 
 impl Feedback {
-    /// Builds the id of a user's feedback on an idea.
-    pub fn id(user: &UserId, digest: &DigestId, suggestion_index: u64) -> String {
-        format!("{user}-{digest}-{suggestion_index}")
+    /// Builds the id of a user's feedback on an idea of a digest that was made at this time. A digest that is made anew
+    /// under its id has other ideas; feedback on those of before is kept.
+    pub fn id(user: &UserId, digest: &DigestId, made_at: Timestamp, suggestion_index: u64) -> String {
+        let made_at = made_at.get().unix_timestamp_nanos() / 1_000_000;
+        format!("{user}-{digest}-{made_at}-{suggestion_index}")
     }
 
     fn key(user: &UserId, id: &str) -> Key {
@@ -27,7 +31,8 @@ impl Feedback {
 
     /// Whether this can be the id of a digest of the user.
     pub fn is_valid_digest(user: &UserId, digest: &DigestId) -> bool {
-        !digest.as_str().is_empty() && Self::key(user, &Self::id(user, digest, u64::MAX)).is_valid()
+        let latest = Timestamp::from(PrimitiveDateTime::MAX.assume_utc());
+        !digest.as_str().is_empty() && Self::key(user, &Self::id(user, digest, latest, u64::MAX)).is_valid()
     }
 
     /// Saves feedback, replacing earlier feedback on the idea.
@@ -51,7 +56,9 @@ impl Feedback {
             .order_by("createdAt", Direction::Descending)
             .limit(MOST_OF_DIGEST);
         let mut feedback: Vec<DigestFeedback> = pages::page(&*self.0, &query).await?;
+        // Stable, so the newest on each idea stays first: earlier versions used another id for the same idea.
         feedback.sort_by_key(|feedback| feedback.suggestion_index);
+        feedback.dedup_by_key(|feedback| feedback.suggestion_index);
         Ok(feedback)
     }
 

@@ -127,7 +127,7 @@ pub struct Digest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DigestFeedback {
-    /// `<userId>-<digestId>-<index>`.
+    /// `<userId>-<digestId>-<generatedAt in milliseconds>-<index>`; without the time in earlier versions.
     pub id: String,
     /// User who gave the feedback.
     pub user_id: UserId,

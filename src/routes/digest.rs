@@ -244,6 +244,7 @@ async fn add_feedback(
         return Err(NO_DIGEST);
     }
     let index = usize::try_from(suggestion_index).unwrap_or_default();
+    let made_at = digest.generated_at;
     let idea = digest.suggestions.into_iter().nth(index).ok_or(ApiError::NotFound("Suggestion not found."))?;
     let mut description: String = suggestion_description.trim().chars().take(LONGEST_DESCRIPTION).collect();
     if description.is_empty() {
@@ -252,7 +253,7 @@ async fn add_feedback(
     }
     let suggestion_index = index as u64;
     let feedback = DigestFeedback {
-        id: Feedback::id(&user, &digest_id, suggestion_index),
+        id: Feedback::id(&user, &digest_id, made_at, suggestion_index),
         user_id: user,
         digest_id,
         suggestion_index,

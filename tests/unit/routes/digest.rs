@@ -484,6 +484,32 @@ async fn a_digest_made_anew_has_no_thumbs_yet() {
 }
 
 #[tokio::test]
+async fn a_thumb_on_a_digest_made_anew_replaces_none_of_before() {
+    let app = TestApp::new();
+    item(&app, "ada", "a", json!({})).await;
+    let ada = app.user("ada").await;
+    let mut refused = Vec::new();
+    for _ in 0..3 {
+        app.clock.advance(Duration::from_secs(60));
+        let digest = ada.post("/api/digest/run?force=true", json!({})).await.json()["digest"].clone();
+        let ideas = digest["suggestions"].as_array().unwrap();
+        let first = ideas[0]["item"].as_str().unwrap().to_owned();
+        assert!(!refused.contains(&first), "{first} was refused before: {refused:?}");
+        // The second thumb of an idea replaces the first one.
+        for signal in ["up", "down"] {
+            let thumb = json!({"digestId": digest["id"], "suggestionIndex": 0, "signal": signal});
+            ada.post("/api/digest/feedback", thumb).await;
+        }
+        refused.push(first);
+        let thumbs = ada.get(&format!("/api/digest/feedback?digestId={}", digest["id"].as_str().unwrap())).await.json();
+        assert_eq!(thumbs, json!({"feedback": [{"suggestionIndex": 0, "signal": "down"}]}));
+    }
+    let kept = app.state.data.digest_feedback.newest(&"ada".into(), 10).await.unwrap();
+    let kept: Vec<&str> = kept.iter().rev().map(|thumb| thumb.suggestion_description.as_str()).collect();
+    assert_eq!(kept, refused);
+}
+
+#[tokio::test]
 async fn what_does_not_fit_is_refused() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
