@@ -81,20 +81,8 @@ function read(text) {
   return Array.isArray(rows) ? rows : [rows];
 }
 
-const GENERAL = new Set(["casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm", "layering", "basic", "sport"]);
-
-const SINGULAR = { tops: "top", dresses: "dress", accessories: "accessory" };
-
-/** The tag that names the garment: the last one that is not an occasion or season. */
-const noun = (item) => (item.tags ?? []).findLast((tag) => !GENERAL.has(tag.toLowerCase())) ?? SINGULAR[item.category?.toLowerCase()] ?? (item.category ?? "piece").toLowerCase();
-
-/** The name of a piece: colour, brand, kind. */
-export function nameOf(item) {
-  const colour = item.colours?.[0]?.name?.toLowerCase();
-  const kind = noun(item);
-  const brand = item.brand && item.brand.toLowerCase().includes(kind) ? item.brand : [item.brand, kind].filter(Boolean).join(" ");
-  return [colour, brand].filter(Boolean).join(" ");
-}
+/** The name of a piece, as the service and its stylist call it; of a row of a file, which has none, its brand and category. */
+export const nameOf = (item) => item.name ?? [item.brand, item.category ?? "piece"].filter(Boolean).join(" ");
 
 /** Its name as a heading. */
 export const titleOf = (item) => nameOf(item).replace(/^./u, (letter) => letter.toUpperCase());
@@ -108,7 +96,7 @@ function spokenOf(item) {
   if (!spoken.has(item)) {
     const rest = [...(item.tags ?? []).flatMap(words), ...words(item.category ?? "")];
     const colours = (item.colours ?? []).flatMap((colour) => words(colour.name));
-    spoken.set(item, { brand: words(item.brand ?? ""), colours, rest: new Set(rest.flatMap((word) => [word, word.replace(/s$/, "")])) });
+    spoken.set(item, { name: words(nameOf(item)), brand: words(item.brand ?? ""), colours, rest: new Set(rest.flatMap((word) => [word, word.replace(/s$/, "")])) });
   }
   return spoken.get(item);
 }
@@ -120,9 +108,10 @@ export function named(text, items) {
     const said = words(phrase).slice(0, 7);
     let best = null;
     for (const item of items) {
-      const { brand, colours, rest } = spokenOf(item);
+      const { name, brand, colours, rest } = spokenOf(item);
       const has = (word) => said.includes(word);
-      let points = brand.length && brand.every(has) ? 3 : 0;
+      let points = name.length && name.every(has) ? 4 : 0;
+      if (brand.length && brand.every(has)) points += 3;
       if (colours.some(has)) points += 2;
       if (said.some((word) => rest.has(word) || rest.has(word.replace(/s$/, "")))) points += 2;
       if (points >= 4 && points > (best?.points ?? 0)) best = { item, points };

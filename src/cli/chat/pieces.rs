@@ -14,17 +14,14 @@ const MOST_READ: usize = 2000;
 const MOST_SHOWN: usize = 12;
 /// Most words after "your" that can name a piece.
 const LONGEST_NAME: usize = 7;
-/// Tags that say when something is worn, not what it is.
-const OCCASIONS: [&str; 15] = [
-    "casual", "office", "dinner", "formal", "summer", "winter", "autumn", "spring", "travel", "party", "smart", "warm",
-    "layering", "basic", "sport",
-];
 
 /// A piece of the wardrobe.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Piece {
     id: String,
+    /// As the stylist calls it.
+    name: String,
     brand: Option<String>,
     category: Option<String>,
     #[serde(default)]
@@ -65,18 +62,7 @@ impl Piece {
         };
         let price = self.price.as_ref().and_then(|price| Some((price.amount?, price.original_currency.as_deref())));
         let price = price.map(|(amount, currency)| format!(", {} {amount:.2}", currency.unwrap_or("USD")));
-        one_line(&format!("{}, {worn}{}", self.name(), price.unwrap_or_default()))
-    }
-
-    /// Colour, maker and kind.
-    fn name(&self) -> String {
-        let kind = self.tags.iter().map(|tag| tag.to_lowercase()).rfind(|tag| !OCCASIONS.contains(&&**tag));
-        let category = || self.category.as_deref().unwrap_or("piece").to_lowercase();
-        let kind = kind.unwrap_or_else(|| singular(&category()).to_owned());
-        let brand = self.brand.as_deref().unwrap_or_default();
-        let kind = if brand.to_lowercase().contains(&kind) { String::new() } else { kind };
-        let colour = self.colours.first().map(|colour| colour.name.to_lowercase()).unwrap_or_default();
-        one_line(&format!("{colour} {brand} {kind}"))
+        one_line(&format!("{}, {worn}{}", self.name, price.unwrap_or_default()))
     }
 
     /// Returns how well the words after "your" match the piece; 4 or more is a match.
@@ -91,6 +77,10 @@ impl Piece {
             .map(|word| singular(&word).to_owned())
             .collect();
         let mut points = 0;
+        let name = words(&self.name);
+        if !name.is_empty() && name.iter().all(says) {
+            points += 4;
+        }
         if !brand.is_empty() && brand.iter().all(says) {
             points += 3;
         }
@@ -147,16 +137,25 @@ mod tests {
     #[test]
     fn pieces_are_found_by_how_they_are_called() {
         let pieces: Vec<Piece> = serde_json::from_value(json!([
-            { "id": "a", "brand": "Uniqlo", "category": "Tops", "tags": ["button-down", "dinner"], "colours": [{ "name": "Navy" }],
+            { "id": "a", "name": "navy Uniqlo button-down", "brand": "Uniqlo", "category": "Tops", "tags": ["button-down", "dinner"], "colours": [{ "name": "Navy" }],
               "wearCount": 4, "price": { "amount": 39.9, "originalCurrency": "EUR" } },
-            { "id": "b", "brand": "Uniqlo", "category": "Knitwear", "tags": ["sweater"], "colours": [{ "name": "grey" }], "wearCount": 1 },
-            { "id": "c", "brand": "Carmina", "category": "Shoes", "tags": ["loafers"], "colours": [{ "name": "brown" }] },
+            { "id": "b", "name": "grey Uniqlo sweater", "brand": "Uniqlo", "category": "Knitwear", "tags": ["sweater"], "colours": [{ "name": "grey" }], "wearCount": 1 },
+            { "id": "c", "name": "brown Carmina loafers", "brand": "Carmina", "category": "Shoes", "tags": ["loafers"],
+              "colours": [{ "name": "brown" }] },
+            { "id": "d", "name": "white top", "category": "Tops", "tags": ["gift from mum"] },
         ]))
         .unwrap();
         let text = "- Top: your navy Uniqlo button-down, a safe choice.\n- Shoes: Your brown loafers. Of your colour, our navy one.\n\
-                    Your navy Uniqlo button-down again; four shoes";
+                    Your navy Uniqlo button-down again; four shoes. Your white top";
         let lines: Vec<String> = named(text, &pieces).into_iter().map(Piece::line).collect();
-        assert_eq!(lines, ["navy Uniqlo button-down, worn 4 times, EUR 39.90", "brown Carmina loafers, never worn"]);
+        assert_eq!(
+            lines,
+            [
+                "navy Uniqlo button-down, worn 4 times, EUR 39.90",
+                "brown Carmina loafers, never worn",
+                "white top, never worn"
+            ]
+        );
         assert_eq!(pieces[1].line(), "grey Uniqlo sweater, worn once");
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::item_blobs::{Named, is_own, is_picture_of};
 use crate::domain::wardrobe::fields::{self, ItemFields, LONGEST_ELEMENT, MOST_ELEMENTS};
 use crate::domain::wardrobe::wears::{WeatherFields, listed_wear};
 use crate::http::error::ApiError;
+use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::numbers::{Number, decimal};
 use crate::model::timestamp::Timestamp;
@@ -29,6 +30,8 @@ const LONGEST_URL: usize = 2048;
 pub struct ItemResponse {
     id: ItemId,
     user_id: UserId,
+    /// Display name, as the stylist calls the piece: colour, brand and kind. It follows from the other fields.
+    name: String,
     /// Picture URL, signed where the store needs a signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     image_url: Option<String>,
@@ -131,10 +134,12 @@ impl ItemResponse {
     /// Creates the response of an item, with the current URL of its picture.
     pub fn new(app: &AppState, item: WardrobeItem) -> Self {
         let image_url = shown_picture(app, &item);
+        let name = Garment::from(&item).name;
         let status = item.draft_status.as_ref().and_then(|status| status.as_str()).map(str::to_owned);
         Self {
             id: item.id,
             user_id: item.user_id,
+            name,
             image_url,
             tags: item.tags,
             colours: item.colours.into_iter().map(|it| ColourResponse { name: it.name, hex: it.hex }).collect(),

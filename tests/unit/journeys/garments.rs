@@ -38,8 +38,8 @@ fn path_of(item: &Value) -> String {
 /// A draft in this state, as uploads and retries answer it.
 fn bare_draft(user: &str) -> Value {
     json!({
-        "id": UPLOAD, "userId": user, "tags": [], "colours": [], "wearCount": 0, "wearEvents": [], "isWishlisted": false,
-        "draftStatus": "Processing", "draftCreatedAt": TIME, "draftUpdatedAt": TIME,
+        "id": UPLOAD, "userId": user, "name": TEXT, "tags": [], "colours": [], "wearCount": 0, "wearEvents": [],
+        "isWishlisted": false, "draftStatus": "Processing", "draftCreatedAt": TIME, "draftUpdatedAt": TIME,
     })
 }
 
@@ -114,6 +114,8 @@ pub fn shown(item: &Value) -> Value {
     if item.get("imageUrl").is_some() {
         item["imageUrl"] = PICTURE.into();
     }
+    // It follows from the other fields.
+    item["name"] = TEXT.into();
     item
 }
 
@@ -133,8 +135,8 @@ async fn review(browser: &Browser, draft: Value, category: &str, tags: &[&str]) 
     edited.as_object_mut().unwrap().extend(edit.as_object().unwrap().clone());
     browser.done("PUT", &path_of(&draft), Some(edited.clone())).await;
     let mut expected = json!({
-        "id": draft["id"], "userId": browser.user, "imageUrl": PICTURE, "colours": draft["colours"], "wearCount": 0,
-        "wearEvents": [], "isWishlisted": false, "dateAdded": TIME,
+        "id": draft["id"], "userId": browser.user, "name": TEXT, "imageUrl": PICTURE, "colours": draft["colours"],
+        "wearCount": 0, "wearEvents": [], "isWishlisted": false, "dateAdded": TIME,
     });
     for field in [
         "category",
@@ -257,7 +259,7 @@ async fn walk(browser: &Browser, path: &str) -> Vec<u64> {
         let reply = browser.send(browser.request("GET", next.as_deref().unwrap_or(path))).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
         let pattern = json!({
-            "id": TEXT, "userId": browser.user, "tags": [], "colours": [], "wearCount": NUMBER, "wearEvents": [],
+            "id": TEXT, "userId": browser.user, "name": TEXT, "tags": [], "colours": [], "wearCount": NUMBER, "wearEvents": [],
             "dateAdded": TIME, "category": TEXT, "brand": TEXT, "condition": TEXT, "isWishlisted": FLAG,
             "price?": {"amount": NUMBER, "originalCurrency": "EUR"},
         });

@@ -84,8 +84,8 @@ async fn a_photo_becomes_an_item() {
     assert!(digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{id}");
     let now = "2026-03-02T09:15:00.000Z";
     let processing = json!({
-        "id": id, "userId": "ada", "tags": [], "colours": [], "wearCount": 0, "wearEvents": [], "isWishlisted": false,
-        "draftStatus": "Processing", "draftCreatedAt": now, "draftUpdatedAt": now,
+        "id": id, "userId": "ada", "name": "piece", "tags": [], "colours": [], "wearCount": 0, "wearEvents": [],
+        "isWishlisted": false, "draftStatus": "Processing", "draftCreatedAt": now, "draftUpdatedAt": now,
     });
     assert_eq!(answer.summary(), (202, processing.clone()));
     assert_eq!(drafts(&ada).await, [processing]);
@@ -110,7 +110,8 @@ async fn a_photo_becomes_an_item() {
     app.clock.advance(Duration::from_secs(60));
     let accepted = accept(&ada, &id).await;
     let item_now = json!({
-        "id": id, "userId": "ada", "imageUrl": url, "tags": [], "colours": [], "wearCount": 0, "wearEvents": [],
+        "id": id, "userId": "ada", "name": "Arket top", "imageUrl": url, "tags": [], "colours": [], "wearCount": 0,
+        "wearEvents": [],
         "isWishlisted": false, "category": "Tops", "brand": "Arket", "dateAdded": "2026-03-02T09:16:05.000Z",
     });
     assert_eq!(accepted.summary(), (200, item_now.clone()));

@@ -30,7 +30,8 @@ async fn an_item_is_answered_without_nulls_and_with_its_lists() {
     app.save(Container::Wardrobe, "ada", foreign_item()).await;
     let answer = app.user("ada").await.get("/api/wardrobe/coat").await;
     let expected = json!({
-        "id": "coat", "userId": "ada", "tags": [], "colours": [{"name": "Navy", "hex": "#000080"}],
+        "id": "coat", "userId": "ada", "name": "navy Cos outerwear layer", "tags": [],
+        "colours": [{"name": "Navy", "hex": "#000080"}],
         "brand": "Cos", "category": "Outerwear", "wearCount": 2, "wearEvents": [],
         "price": {"amount": 120, "originalCurrency": "EUR", "purchaseDate": "2024-11-20"},
         "dateAdded": "2026-03-01T10:00:00.123Z", "estimatedMarketValue": 80.5, "purchaseDate": "2024-11-20",
@@ -45,10 +46,33 @@ async fn an_item_is_answered_without_nulls_and_with_its_lists() {
     app.save(Container::Wardrobe, "ada", json!({"id": "bare", "userId": "ada", "price": 5.5})).await;
     let bare = app.user("ada").await.get("/api/wardrobe/bare").await.json();
     let expected = json!({
-        "id": "bare", "userId": "ada", "tags": [], "colours": [], "wearCount": 0, "wearEvents": [],
+        "id": "bare", "userId": "ada", "name": "piece", "tags": [], "colours": [], "wearCount": 0, "wearEvents": [],
         "price": {"amount": 5.5, "originalCurrency": "USD"}, "isWishlisted": false,
     });
     assert_eq!(bare, expected);
+}
+
+#[tokio::test]
+async fn an_item_has_the_name_by_which_the_stylist_calls_it() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    for (fields, name) in [
+        (json!({"category": "Tops", "brand": "COS", "tags": ["shirt", "linen", "favorite"]}), "white COS shirt"),
+        (json!({"category": "Tops", "tags": ["gift from mum"]}), "white top"),
+        (json!({"category": "Footwear", "brand": "Veja", "tags": ["2024"]}), "white Veja footwear"),
+    ] {
+        let mut item = fields;
+        item["colours"] = json!([{"name": "White", "hex": "#ffffff"}]);
+        let created = ada.post("/api/wardrobe", item).await.json();
+        let path = format!("/api/wardrobe/{}", created["id"].as_str().unwrap());
+        let found = ada.get(&path).await.json();
+        assert_eq!((&created["name"], &found["name"]), (&json!(name), &json!(name)));
+        // It is sent back by clients, and follows from the rest.
+        let mut changed = found.clone();
+        (changed["name"], changed["brand"]) = (json!("x"), json!("Acne"));
+        assert_eq!(ada.put(&path, changed).await.status, 204);
+        assert!(ada.get(&path).await.json()["name"].as_str().unwrap().contains("Acne"));
+    }
 }
 
 #[tokio::test]
@@ -188,7 +212,7 @@ async fn an_item_is_imported_once_and_makes_a_profile() {
     let created = ada.post("/api/wardrobe", body.clone()).await;
     assert_eq!((created.code(), created.header("location")), (201, "/api/wardrobe/linen.shirt_1"));
     let expected = json!({
-        "id": "linen.shirt_1", "userId": "ada", "tags": ["linen"], "colours": [], "category": "Tops", "wearCount": 7,
+        "id": "linen.shirt_1", "userId": "ada", "name": "top", "tags": ["linen"], "colours": [], "category": "Tops", "wearCount": 7,
         "wearEvents": [
             {"occurredAt": "2026-02-01T09:00:00.000Z", "occasion": "work"}, {"occurredAt": "2026-01-01T00:00:00.000Z"},
         ],
@@ -286,6 +310,8 @@ async fn what_was_read_can_be_saved() {
     let mut read = ada.get(COAT).await.json();
     read["brand"] = json!("Arket");
     assert_eq!(ada.put(COAT, read.clone()).await.code(), 204);
+    // The name follows from the other fields.
+    read["name"] = json!(read["name"].as_str().unwrap().replace("Cos", "Arket"));
     assert_eq!(ada.get(COAT).await.json(), read);
     for (field, value) in [
         ("notes", json!("z".repeat(12_000))),

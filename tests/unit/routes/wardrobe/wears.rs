@@ -70,8 +70,8 @@ async fn a_wear_counts_once_and_leaves_an_event() {
     });
     let first = wear(&ada, body.clone()).await;
     let expected = json!({
-        "id": "coat", "userId": "ada", "brand": "Cos", "tags": [], "colours": [], "isWishlisted": false, "wearCount": 1,
-        "lastWornAt": "2026-03-01T14:30:00.000Z", "lastWearActionId": "wear-1",
+        "id": "coat", "userId": "ada", "name": "Cos piece", "brand": "Cos", "tags": [], "colours": [],
+        "isWishlisted": false, "wearCount": 1, "lastWornAt": "2026-03-01T14:30:00.000Z", "lastWearActionId": "wear-1",
         "wearEvents": [{
             "occurredAt": "2026-03-01T14:30:00.000Z", "occasion": "work",
             "weatherSnapshot": {"tempCelsius": 12.5, "conditions": "Rain"},
