@@ -19,7 +19,7 @@ pub const FULL: &str = "A wardrobe has at most 25,000 items. Delete some first."
 #[error("{0}")]
 pub struct Unfit(pub &'static str);
 
-/// Changes the fields in `changes` (among [`OWN_FIELDS`](data::wardrobe::OWN_FIELDS)) of an item or draft; null clears
+/// Changes the fields in `changes` (among [`OWN_FIELDS`]) of an item or draft; null clears
 /// one. Parts of a price or size that are not given stay, and so does the hex value of a colour of the same name. A price
 /// without any currency is in `currency`. Returns the changed item; `None` if the user has no such item.
 ///
