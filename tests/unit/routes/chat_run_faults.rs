@@ -288,3 +288,54 @@ async fn a_run_that_ended_after_it_was_found_is_left_as_it_is() {
     assert!(old.was_seen());
     assert_eq!(read().await.json, stored.json);
 }
+
+#[tokio::test]
+async fn a_run_that_was_taken_over_is_shown_with_the_events_that_are_not_stored_yet() {
+    let pair = Pair::start().await;
+    let (_stream, run, _follower) = pair.follow_stalled().await;
+    until("its first words are stored", async || {
+        let shown = pair.here.user("ada").await.get(&format!("{RUNS}/{run}")).await.json();
+        shown["answer"] == "Wear "
+    })
+    .await;
+    // The reset is stored, and no piece after it.
+    let pieces = AtomicUsize::new(0);
+    pair.rule(move |call| match call.document {
+        Some(document) if document["firstSeq"].is_u64() && pieces.fetch_add(1, Ordering::Relaxed) > 0 => Fate::Fails,
+        _ => Fate::Passes,
+    });
+    pair.model.push(
+        Kind::Stream,
+        Answer::Steps(vec![model::text("Wear "), model::text("your "), model::text("navy."), Step::Stall]),
+    );
+    pair.here.clock.advance(LEASE);
+    pair.here.state.runs.sweep().await.unwrap();
+    let ada = pair.here.user("ada").await;
+    let shown = async || ada.get(&format!("{RUNS}/{run}")).await.json();
+    until("it has all words in memory", async || shown().await["answer"] == "Wear your navy.").await;
+    // One event of the first process, 129 resets, three texts.
+    assert_eq!(shown().await["lastSeq"], 133);
+}
+
+#[tokio::test]
+async fn a_chat_goes_on_in_another_process_while_the_end_of_its_last_run_is_being_stored() {
+    let pair = Pair::start().await;
+    let old = Arc::new(OldPage::of(Container::ChatRuns));
+    old.show(Page::default());
+    let there =
+        TestApp::builder().store(Intercepted::new(pair.store.clone(), old.clone())).model_server(&pair.model).start();
+    // The client knows the end. Neither the run nor, for the first reader, its log has it yet.
+    let first_look = old.clone();
+    pair.rule(
+        move |call| {
+            if call.name == "store.replace" && !first_look.was_seen() { Fate::Fails } else { Fate::Passes }
+        },
+    );
+    pair.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+    pair.ask(&pair.here).await.rest().await;
+    pair.model.push(Kind::Stream, say(&["Wear ", "black."]));
+    let events = pair.ask(&there).await.rest().await;
+    assert!(old.was_seen());
+    let words: String = events.iter().filter_map(|event| event.event["content"].as_str()).collect();
+    assert_eq!(words, "Wear black.");
+}

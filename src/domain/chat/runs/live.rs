@@ -191,10 +191,16 @@ impl Live {
         self.state().stored.unwrap_or_default()
     }
 
+    /// Returns the number of the first event in memory, and all events in memory.
+    pub(super) fn recent(&self) -> (u64, Vec<LoggedEvent>) {
+        let state = self.state();
+        (state.first, state.events.iter().cloned().collect())
+    }
+
     /// Returns all events, if all are in memory.
     pub(super) fn all(&self) -> Option<Vec<LoggedEvent>> {
-        let state = self.state();
-        (state.first == 1).then(|| state.events.iter().cloned().collect())
+        let (first, events) = self.recent();
+        (first == 1).then_some(events)
     }
 
     /// Returns at most `most` events after this one, for storing.

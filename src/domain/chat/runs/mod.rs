@@ -56,6 +56,10 @@ const SWEPT: usize = 20;
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Polling interval for a run that another process is stopping.
 const STOP_PAUSE: Duration = Duration::from_millis(100);
+/// How long a new run waits for the end of one in another process, whose client may know it before it is stored.
+const END_PATIENCE: Duration = Duration::from_millis(500);
+/// Polling interval for that end.
+const END_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts to start a run in a chat where others start and end concurrently.
 const BEGIN_ATTEMPTS: usize = 3;
 
@@ -208,11 +212,20 @@ impl Runs {
 
     /// Whether a run is unfinished. Waits for one that is about to end.
     async fn is_going_on(&self, user: &UserId, id: &RunId) -> data::Result<bool> {
-        let Some(run) = self.0.base.data.chat_runs.find(user, id).await? else { return Ok(false) };
-        if run.status.is_final() || !self.is_ending(&run).await? {
-            return Ok(!run.status.is_final());
+        let deadline = tokio::time::Instant::now() + END_PATIENCE;
+        loop {
+            let Some(run) = self.0.base.data.chat_runs.find(user, id).await? else { return Ok(false) };
+            if run.status.is_final() {
+                return Ok(false);
+            }
+            if self.is_ending(&run).await? {
+                return Ok(!self.wait_for_end(user, id).await?.is_some_and(RunStatus::is_final));
+            }
+            if self.here(user, id).is_some() || tokio::time::Instant::now() >= deadline {
+                return Ok(true);
+            }
+            tokio::time::sleep(END_PAUSE).await;
         }
-        Ok(!self.wait_for_end(user, id).await?.is_some_and(RunStatus::is_final))
     }
 
     /// Whether an unfinished run was asked to stop, or has ended in its log and only its document lags behind.

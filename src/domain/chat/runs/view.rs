@@ -1,5 +1,6 @@
 //! The state of a run, computed from its events.
 
+use super::live::Live;
 use super::{Error, Runs};
 use crate::data;
 use crate::model::chat_run::{ChatEvent, ChatRun, LoggedEvent, RunStatus, RunSummary, StopReason};
@@ -117,7 +118,7 @@ impl Runs {
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read.
     pub async fn find(&self, user: &UserId, id: &RunId) -> Result<RunView, Error> {
         if let Some(live) = self.here(user, id)
-            && let Some(events) = live.all()
+            && let Some(events) = self.events_here(&live).await?
         {
             return Ok(view(live.summary.clone(), events));
         }
@@ -141,25 +142,42 @@ impl Runs {
     /// # Errors
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read.
     pub async fn snapshot(&self, user: &UserId, id: &RunId) -> Result<(Option<ChatId>, Vec<ChatEvent>), Error> {
-        let (chat, events) =
-            match self.here(user, id).and_then(|live| Some((live.summary.chat_id.clone(), live.all()?))) {
-                Some(found) => found,
-                None => {
-                    let run = self.0.base.data.chat_runs.find(user, id).await?.ok_or(Error::NotFound)?;
-                    (run.chat_id.clone(), self.events(&run).await?)
-                }
-            };
-        Ok((chat, events.into_iter().map(ChatEvent::from).collect()))
+        let chat_events = |events: Vec<LoggedEvent>| events.into_iter().map(ChatEvent::from).collect();
+        if let Some(live) = self.here(user, id)
+            && let Some(events) = self.events_here(&live).await?
+        {
+            return Ok((live.summary.chat_id.clone(), chat_events(events)));
+        }
+        let run = self.0.base.data.chat_runs.find(user, id).await?.ok_or(Error::NotFound)?;
+        let events = self.events(&run).await?;
+        Ok((run.chat_id, chat_events(events)))
+    }
+
+    /// Returns all events so far of a run in this process: the oldest from the store, if they are not in memory. `None`
+    /// if the log is not stored and the oldest are lost.
+    async fn events_here(&self, live: &Live) -> data::Result<Option<Vec<LoggedEvent>>> {
+        let (first, recent) = live.recent();
+        let mut events = if first == 1 { Vec::new() } else { self.stored_events(&live.user, &live.id).await? };
+        // The store may have events that are in memory, too.
+        events.truncate(usize::try_from(first - 1).unwrap_or(usize::MAX));
+        let is_whole = events.len() as u64 == first - 1;
+        events.extend(recent);
+        Ok(is_whole.then_some(events))
     }
 
     /// Reads all stored events of a run.
     pub(super) async fn events(&self, run: &ChatRun) -> data::Result<Vec<LoggedEvent>> {
-        if let Some(events) = &run.events {
-            return Ok(events.clone());
+        match &run.events {
+            Some(events) => Ok(events.clone()),
+            None => self.stored_events(&run.user_id, &run.id).await,
         }
+    }
+
+    /// Reads the pieces of a run's log.
+    async fn stored_events(&self, user: &UserId, id: &RunId) -> data::Result<Vec<LoggedEvent>> {
         let mut events = Vec::new();
         loop {
-            let pieces = self.0.base.data.chat_runs.pieces_after(&run.user_id, &run.id, events.len() as u64).await?;
+            let pieces = self.0.base.data.chat_runs.pieces_after(user, id, events.len() as u64).await?;
             let before = events.len();
             for piece in pieces {
                 if piece.first_seq == events.len() as u64 + 1 {
