@@ -24,15 +24,16 @@ RUN scripts/fetch-models /out/models
 # changes.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY crates/imaging/Cargo.toml crates/imaging/
+COPY crates/scaling/Cargo.toml crates/scaling/
 COPY scripts/build-release scripts/
-RUN mkdir src benches crates/imaging/src \
+RUN mkdir src benches crates/imaging/src crates/scaling/src \
     && sed --quiet '/^\[\[bench\]\]/ { n; s/^name = "\(.*\)"/\1/p }' Cargo.toml | xargs --replace touch benches/{}.rs \
-    && touch src/lib.rs crates/imaging/src/lib.rs && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs crates/imaging/src/lib.rs crates/scaling/src/lib.rs && echo 'fn main() {}' >src/main.rs \
     && scripts/build-release /tmp/empty && rm -r src benches crates /tmp/empty
 
 COPY . .
 # Cargo compares file times, and our files are older than the empty ones were.
-RUN touch src/lib.rs src/main.rs crates/imaging/src/lib.rs && scripts/build-release /out && install --directory --owner=65532 --group=65532 /data
+RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs && scripts/build-release /out && install --directory --owner=65532 --group=65532 /data
 
 FROM scratch
 COPY --from=build /out/pluckit /pluckit

@@ -1,8 +1,5 @@
 //! Rotating, scaling, encoding JPEG, and applying a segmentation service's answer.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8, U8x3, U8x4};
-use fast_image_resize::{FilterType, MulDiv, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::ImageEncoder;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
@@ -13,9 +10,6 @@ use super::{Error, Result};
 
 /// Quality of JPEGs for other services: they are not displayed, but edges must be sharp.
 pub const JPEG_QUALITY: u8 = 90;
-
-/// Sharp enough, without the halos that a wider filter adds around a garment on a plain wall.
-const FILTER: FilterType = FilterType::CatmullRom;
 
 /// Rotates and mirrors a picture according to `orientation`.
 pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
@@ -32,39 +26,31 @@ pub(super) fn turn(picture: Picture, orientation: Orientation) -> Picture {
 pub fn shrink(picture: Picture, longest_side: u32) -> Picture {
     let from = (picture.width(), picture.height());
     let Some(to) = smaller(from, longest_side) else { return picture };
-    if picture.layout() == Layout::Rgb {
-        return resize(&picture, to);
-    }
-    // As the resizer does internally, but without copying the picture.
-    let mut bytes = picture.into_bytes();
-    let alpha = MulDiv::new();
-    alpha.multiply_alpha_inplace_typed(&mut view::<U8x4>(&mut bytes, from)).expect(HAS_ALPHA);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER)).use_alpha(false);
-    let mut small = resize_bytes::<U8x4>(&bytes, from, to, &options);
-    drop(bytes);
-    alpha.divide_alpha_inplace_typed(&mut view::<U8x4>(&mut small, to)).expect(HAS_ALPHA);
-    Picture::new(to.0, to.1, Layout::Rgba, small).expect("the target has as many pixels as it was made with")
-}
-
-const HAS_ALPHA: &str = "RGBA is of a kind that has alpha";
-const ONE_PICTURE: &str = "the bytes are one picture of this size";
-
-/// Returns a view of a picture's bytes for the resizer.
-fn view<P: PixelTrait>(bytes: &mut [u8], (width, height): (u32, u32)) -> TypedImage<'_, P> {
-    TypedImage::from_buffer(width, height, bytes).expect(ONE_PICTURE)
+    let layout = picture.layout();
+    let bytes = match layout {
+        Layout::Rgb => scaling::rgb(picture.bytes(), from, to),
+        // In place: a copy of a photo would double its memory.
+        Layout::Rgba => scaling::rgba(picture.into_bytes(), from, to),
+    };
+    scaled(bytes, layout, to)
 }
 
 /// Returns a copy of a picture whose longest side is at most `longest_side` pixels.
 pub(super) fn shrunk(picture: &Picture, longest_side: u32) -> Picture {
     match smaller((picture.width(), picture.height()), longest_side) {
-        Some(to) => resize(picture, to),
+        Some(to) => stretched(picture, to),
         None => picture.clone(),
     }
 }
 
 /// Returns a copy of a picture with exactly this size, ignoring its proportions.
-pub(super) fn stretched(picture: &Picture, size: (u32, u32)) -> Picture {
-    resize(picture, size)
+pub(super) fn stretched(picture: &Picture, to: (u32, u32)) -> Picture {
+    let from = (picture.width(), picture.height());
+    let bytes = match picture.layout() {
+        Layout::Rgb => scaling::rgb(picture.bytes(), from, to),
+        Layout::Rgba => scaling::rgba(picture.bytes().to_vec(), from, to),
+    };
+    scaled(bytes, picture.layout(), to)
 }
 
 /// Returns the size with these proportions whose longest side is `longest_side`; `None` if the picture is not larger.
@@ -77,30 +63,8 @@ fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)>
     (longest > longest_side).then(|| (side(width), side(height)))
 }
 
-/// Resizes a picture to exactly this size, ignoring its proportions. Colours of transparent pixels do not bleed.
-fn resize(picture: &Picture, (width, height): (u32, u32)) -> Picture {
-    let (from, to) = ((picture.width(), picture.height()), (width, height));
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FILTER));
-    let bytes = match picture.layout() {
-        Layout::Rgb => resize_bytes::<U8x3>(picture.bytes(), from, to, &options),
-        Layout::Rgba => resize_bytes::<U8x4>(picture.bytes(), from, to, &options),
-    };
-    Picture::new(width, height, picture.layout(), bytes).expect("the resizer made as many pixels as it was asked for")
-}
-
-/// Resizes one channel: a mask.
-pub(super) fn resize_mask(mask: &[u8], from: (u32, u32), to: (u32, u32)) -> Vec<u8> {
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    resize_bytes::<U8>(mask, from, to, &options)
-}
-
-/// Resizes pixels of one type. Fixing the type keeps code for other types out of the binary.
-fn resize_bytes<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), options: &ResizeOptions) -> Vec<u8> {
-    let source = TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).expect(ONE_PICTURE);
-    let mut target = vec![0; to.0 as usize * to.1 as usize * P::size()];
-    let result = Resizer::new().resize_typed(&source, &mut view::<P>(&mut target, to), options);
-    result.expect("neither picture is empty");
-    target
+fn scaled(bytes: Vec<u8>, layout: Layout, (width, height): (u32, u32)) -> Picture {
+    Picture::new(width, height, layout, bytes).expect("as many pixels were made as were asked for")
 }
 
 /// Encodes a picture as JPEG, on white where it is transparent.
@@ -161,7 +125,7 @@ pub fn from_segmentation(sent: Picture, answer: &[u8], limits: &Limits) -> Resul
     }
     let alpha: Vec<u8> = cut.pixels().map(|pixel| pixel[3]).collect();
     drop(cut);
-    Ok(with_alpha(sent, &resize_mask(&alpha, from, to)))
+    Ok(with_alpha(sent, &scaling::mask(&alpha, from, to)))
 }
 
 /// Replaces the alpha channel of a picture; `alpha` has a byte per pixel.
