@@ -76,7 +76,8 @@ async fn a_conversation_on_a_terminal() {
     terminal.wait_for("/memory   show what the stylist remembers");
     terminal.wait_for("> ");
     terminal.press("/nonsense\r");
-    terminal.wait_for("there is no command /nonsense: /help lists them");
+    // Wrapped at words.
+    terminal.wait_for("there is no command /nonsense: /help\r\nlists them");
     terminal.wait_for("> ");
     // A letter is missing: back over the question mark and one letter.
     terminal.press("What should I wear to a casual dinnr?\x1b[D\x1b[De\r");

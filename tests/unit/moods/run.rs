@@ -224,10 +224,13 @@ async fn two_workers_with_one_chunk_do_it_once() {
     let chunk = serde_json::from_str::<Value>(&message.text).unwrap()["chunk"].as_str().unwrap().to_owned();
     let moods = &scene.app.state.moods;
     let (one, other) = tokio::join!(moods.work(&chunk), moods.work(&chunk));
-    assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
-    let report = one.or(other).unwrap();
-    assert_eq!((report.created, report.grown, report.unchanged), (1, 0, 0));
-    assert_eq!(moods.work(&chunk).await.unwrap(), report);
+    // One does it. The other finds it at work, or, if that has ended meanwhile, its report.
+    let reports: Vec<_> = [one, other].into_iter().filter_map(Result::ok).collect();
+    assert!(!reports.is_empty());
+    for report in reports {
+        assert_eq!((report.created, report.grown, report.unchanged), (1, 0, 0));
+        assert_eq!(moods.work(&chunk).await.unwrap(), report);
+    }
     assert_eq!(count(&scene.model, asks_for_moods), 1);
 }
 

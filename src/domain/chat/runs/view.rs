@@ -154,15 +154,17 @@ impl Runs {
     }
 
     /// Returns all events so far of a run in this process: the oldest from the store, if they are not in memory. `None`
-    /// if the log is not stored and the oldest are lost.
+    /// if the oldest are lost because the log is not stored, or if another process goes on with the log.
     async fn events_here(&self, live: &Live) -> data::Result<Option<Vec<LoggedEvent>>> {
         let (first, recent) = live.recent();
-        let mut events = if first == 1 { Vec::new() } else { self.stored_events(&live.user, &live.id).await? };
-        // The store may have events that are in memory, too.
-        events.truncate(usize::try_from(first - 1).unwrap_or(usize::MAX));
-        let is_whole = events.len() as u64 == first - 1;
-        events.extend(recent);
-        Ok(is_whole.then_some(events))
+        if first == 1 {
+            return Ok(Some(recent));
+        }
+        let stored = self.stored_events(&live.user, &live.id).await?;
+        let last = first - 1 + recent.len() as u64;
+        let is_ours = (first - 1..=last).contains(&(stored.len() as u64));
+        let older = stored.into_iter().zip(1..first).map(|(event, _)| event);
+        Ok(is_ours.then(|| older.chain(recent).collect()))
     }
 
     /// Reads all stored events of a run.
