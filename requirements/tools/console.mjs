@@ -350,7 +350,7 @@ const journeys = {
         const box = page.getByRole("dialog", { name: "Imported" });
         await box.getByText(result).waitFor();
         await box.getByText("2 wear events, 1 draft, and 1 entry that is no piece").waitFor();
-        await box.getByText("Row 8 (top): ").waitFor();
+        await box.getByText("Row 8 (Tops): ").waitFor();
         await page.keyboard.press("Escape");
       }
       await page.getByRole("searchbox").fill("importer");
@@ -561,7 +561,7 @@ const journeys = {
   async "wear a piece far down a long list, and compare prices"(page) {
     if (!(await has(page, "/api/wardrobe"))) return;
     const prices = [[100, "EUR"], [50, "EUR"], [120, "ILS"], [70, "EUR"]].map(([amount, originalCurrency]) => ({ amount, originalCurrency }));
-    const piece = (number) => ({ id: `many-${number}`, brand: `B${number}`, category: "Tops", tags: [], colours: [], wearCount: 0, wearEvents: [], isWishlisted: false, ...(prices[number] && { price: prices[number] }) });
+    const piece = (number) => ({ id: `many-${number}`, name: `B${number} top`, brand: `B${number}`, category: "Tops", tags: [], colours: [], wearCount: 0, wearEvents: [], isWishlisted: false, ...(prices[number] && { price: prices[number] }) });
     const answers = {
       "**/api/wardrobe?*": (route) => route.fulfill({ json: { items: Array.from({ length: 300 }, (_, number) => piece(number)) } }),
       "**/api/wardrobe/*/wear": (route) => route.fulfill({ json: { ...piece(250), wearCount: 1 } }),
@@ -591,14 +591,14 @@ const journeys = {
     const answers = {
       "**/api/wardrobe?*": async (route) => {
         const { items, ...rest } = await (await route.fetch()).json();
-        const bare = { ...items[0], id: "bare", brand: "👗💃", imageUrl: null, colours: [], isWishlisted: false };
-        await route.fulfill({ json: { ...rest, items: [bare, ...items.map((item) => ({ ...item, brand: long, category: long, colours: item.colours.map((colour) => ({ ...colour, name: long })) }))] } });
+        const bare = { ...items[0], id: "bare", name: "👗💃 top", brand: "👗💃", imageUrl: null, colours: [], isWishlisted: false };
+        await route.fulfill({ json: { ...rest, items: [bare, ...items.map((item) => ({ ...item, name: long, brand: long, category: long, colours: item.colours.map((colour) => ({ ...colour, name: long })) }))] } });
       },
       "**/api/wardrobe/drafts": (route) => route.fulfill({ json: { items: [draft] } }),
       "**/api/wardrobe/a-draft": (route) => route.fulfill({ headers: { ETag: '"1"' }, json: draft }),
       "**/api/wardrobe/a-draft/pictures": (route) => route.fulfill({ json: {} }),
     };
-    const draft = { id: "a-draft", brand: long, tags: [], colours: ["brown", "brown", "beige"].map((name, place) => ({ name, hex: `#80402${place}` })), wearCount: 0, wearEvents: [], isWishlisted: false, draftStatus: "Ready" };
+    const draft = { id: "a-draft", name: long, brand: long, tags: [], colours: ["brown", "brown", "beige"].map((name, place) => ({ name, hex: `#80402${place}` })), wearCount: 0, wearEvents: [], isWishlisted: false, draftStatus: "Ready" };
     await aside(page, async (page) => {
       // As over plain HTTP from another machine.
       await page.addInitScript(() => delete Crypto.prototype.randomUUID);
