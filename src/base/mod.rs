@@ -9,6 +9,7 @@ pub mod crypto;
 pub mod deadline;
 pub mod hash;
 pub mod json;
+pub mod local_offset;
 pub mod outage;
 pub mod private_files;
 pub mod schema;

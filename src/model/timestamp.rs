@@ -11,6 +11,8 @@ use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::base::local_offset::LocalOffset;
+
 /// A point in time, in UTC.
 ///
 /// Written as `2026-03-08T06:00:00.000Z`: always the same length, so that the text sorts by time. Reads any RFC 3339
@@ -21,23 +23,12 @@ pub struct Timestamp(OffsetDateTime);
 impl Timestamp {
     /// Parses a timestamp.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        // A year before 0 cannot be written as RFC 3339.
-        if text.starts_with(['-', '+']) {
-            return None;
-        }
-        if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+        match Written::parse(text)? {
             // In UTC the year may be out of range.
-            return at.checked_to_offset(UtcOffset::UTC).map(Self);
+            Written::Moment(at) => at.checked_to_offset(UtcOffset::UTC).map(Self),
+            Written::Zoneless(at) => Some(at.assume_utc().into()),
+            Written::Day(day) => Some(day.midnight().assume_utc().into()),
         }
-        let zoneless = format_description!(
-            "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
-        );
-        if let Ok(at) = PrimitiveDateTime::parse(text, &zoneless) {
-            return Some(at.assume_utc().into());
-        }
-        let day = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-        Some(day.midnight().assume_utc().into())
     }
 
     /// Converts Unix seconds; `None` out of range.
@@ -48,6 +39,78 @@ impl Timestamp {
     /// Returns the value as a type of the `time` crate.
     pub fn get(self) -> OffsetDateTime {
         self.0
+    }
+
+    /// Whether it is at or after `from` and before `until`, where these are given.
+    pub fn is_within(self, from: Option<OffsetDateTime>, until: Option<OffsetDateTime>) -> bool {
+        from.is_none_or(|from| from <= self.0) && until.is_none_or(|until| self.0 < until)
+    }
+
+    /// Returns the text of this point in time by a clock with another offset: `2026-03-07T22:00:00.000-08:00`. Texts
+    /// with one offset sort by time.
+    pub fn by_clock(self, offset: LocalOffset) -> String {
+        ByClock(offset.local(self.0), offset).to_string()
+    }
+}
+
+/// A point in time as a clock shows it, with the offset of the clock.
+struct ByClock(OffsetDateTime, LocalOffset);
+
+impl fmt::Display for ByClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(at, offset) = self;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}{offset}",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.millisecond()
+        )
+    }
+}
+
+/// A time as people and models write it, perhaps without a zone or as a day alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A point in time.
+    Moment(OffsetDateTime),
+    /// A time on a clock in an unknown zone.
+    Zoneless(PrimitiveDateTime),
+    /// A day.
+    Day(Date),
+}
+
+impl Written {
+    /// Parses a time.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        // A year before 0 cannot be written as RFC 3339.
+        if text.starts_with(['-', '+']) {
+            return None;
+        }
+        if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+            return Some(Self::Moment(at));
+        }
+        let zoneless = format_description!(
+            "[year]-[month]-[day][optional [T]][optional [ ]][hour]:[minute][optional [:[second][optional [.[subsecond]]]]]"
+        );
+        if let Ok(at) = PrimitiveDateTime::parse(text, &zoneless) {
+            return Some(Self::Zoneless(at));
+        }
+        Date::parse(text, format_description!("[year]-[month]-[day]")).ok().map(Self::Day)
+    }
+
+    /// Returns the day in the text.
+    pub fn day(self) -> Date {
+        match self {
+            Self::Moment(at) => at.date(),
+            Self::Zoneless(at) => at.date(),
+            Self::Day(day) => day,
+        }
     }
 }
 
@@ -66,18 +129,7 @@ impl std::ops::Add<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.0;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
+        ByClock(self.0, LocalOffset::UTC).fmt(f)
     }
 }
 
@@ -125,6 +177,9 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), expected, "{text}");
         }
+        let (at, west) = (Timestamp::parse("2026-03-02T01:00:00Z").unwrap(), LocalOffset::parse("-08:00").unwrap());
+        assert_eq!(at.by_clock(west), "2026-03-01T17:00:00.000-08:00");
+        assert_eq!(at.by_clock(LocalOffset::UTC), at.to_string());
         let nowhere = ["9999-12-31T23:59:59-12:00", "-9999-01-01T00:00:00+12:00"];
         let wrong = [
             "-2026-01-01",
