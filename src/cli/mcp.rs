@@ -10,6 +10,7 @@ use super::demo;
 use super::output::{complain, is_terminal};
 use super::{UserArguments, block_on, documents, open_app};
 use crate::app;
+use crate::base::local_offset::OffsetSource;
 use crate::mcp::{Server, pipes};
 use crate::model::api_token::{Scope, Scopes};
 use crate::workers::{functions, pump};
@@ -49,7 +50,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         complain(&format!("the wardrobe of {user}, {}{demo}", documents(&app.config)));
         // Run the pump, so that an added picture becomes a piece even if no service runs on this directory.
         pump::start(&app, functions(app.config.wardrobe_api.is_on), &pump::Options::from_config(&app.config));
-        let server = Server::new(app.clone(), user, scopes).refusing(READ_ONLY);
+        let server = Server::new(app.clone(), user, scopes, OffsetSource::Machine).refusing(READ_ONLY);
         pipes::serve(&server, tokio::io::stdin(), tokio::io::stdout()).await?;
         app.shutdown.cancel();
         app.tasks.close();

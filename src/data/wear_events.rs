@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
 use serde_json::Value;
-use time::{Date, Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::update::won;
 use super::{Result, pages};
@@ -46,18 +46,23 @@ impl WearEvents {
         Ok(self.0.changes(Container::WearEvents, user.as_str()).await?)
     }
 
-    /// Lists at most `limit` newest wear events from the day `first` to the day `last`, and some just outside.
-    pub async fn between(&self, user: &UserId, first: Date, last: Date, limit: usize) -> Result<Vec<WearEvent>> {
-        // Times are compared as texts and may have a UTC offset, so include another day on both sides.
-        let from = first.saturating_sub(Duration::days(1)).to_string();
-        let to = last.saturating_add(Duration::days(2)).to_string();
-        let query = Query::partition(Container::WearEvents, user.as_str())
-            .matching(Filter::All(vec![
-                Filter::at_least("occurredAt", from),
-                Filter::Compare("occurredAt", Comparison::Less, to.into()),
-            ]))
-            .order_by("occurredAt", Direction::Descending);
-        pages::take(pages::walk(&*self.0, query), limit).await
+    /// Lists at most `limit` newest wear events at or after `from` and before `until`.
+    pub async fn between(
+        &self,
+        user: &UserId,
+        from: Option<OffsetDateTime>,
+        until: Option<OffsetDateTime>,
+        limit: usize,
+    ) -> Result<Vec<WearEvent>> {
+        // The order is only defined for events that have a time.
+        let timed = from.is_none().then(|| Filter::at_least("occurredAt", ""));
+        let query =
+            Query::partition(Container::WearEvents, user.as_str()).order_by("occurredAt", Direction::Descending);
+        let query = timed.into_iter().chain(days_around(from, until)).fold(query, Query::matching);
+        let is_within = move |event: &WearEvent| event.occurred_at.is_some_and(|at| at.is_within(from, until));
+        let within =
+            pages::walk::<WearEvent>(&*self.0, query).try_filter(move |event| std::future::ready(is_within(event)));
+        pages::take(within, limit).await
     }
 
     /// Finds the newest wear events of an item.
@@ -94,11 +99,7 @@ impl WearEvents {
         to: Option<OffsetDateTime>,
         limit: usize,
     ) -> Result<Vec<WearEvent>> {
-        // Times are compared as texts and may have a UTC offset, so include another day on both sides.
-        let day = |at: OffsetDateTime, more: Duration| at.date().saturating_add(more).to_string();
-        let from_day = from.map(|at| Filter::at_least("occurredAt", day(at, -Duration::DAY)));
-        let to_day = to.map(|at| Filter::Compare("occurredAt", Comparison::Less, day(at, 2 * Duration::DAY).into()));
-        let query = [from_day, to_day].into_iter().flatten().fold(Self::of_item(user, item), Query::matching);
+        let query = days_around(from, to).fold(Self::of_item(user, item), Query::matching);
         let query = query.order_by("itemId", Direction::Ascending).order_by("occurredAt", Direction::Descending);
         let is_within = |event: &WearEvent| match event.occurred_at {
             Some(at) => from.is_none_or(|from| at.get() >= from) && to.is_none_or(|to| at.get() <= to),
@@ -131,4 +132,13 @@ impl WearEvents {
     fn of_item(user: &UserId, item: &ItemId) -> Query {
         Query::partition(Container::WearEvents, user.as_str()).matching(Filter::equal("itemId", item.as_str()))
     }
+}
+
+/// Returns filters for the days from `from` to `to`. Times are compared as texts and may have a UTC offset, so another
+/// day is included on both sides.
+fn days_around(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> impl Iterator<Item = Filter> {
+    let day = |at: OffsetDateTime, more: Duration| at.date().saturating_add(more).to_string();
+    let from = from.map(|at| Filter::at_least("occurredAt", day(at, -Duration::DAY)));
+    let to = to.map(|at| Filter::Compare("occurredAt", Comparison::Less, day(at, 2 * Duration::DAY).into()));
+    from.into_iter().chain(to)
 }

@@ -1,14 +1,15 @@
-//! Context of model calls: who pays, and the trace.
+//! Context of calls of models and tools: who pays, the trace, and the clock of the person who asks.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::base::local_offset::LocalOffset;
 use crate::model::ids::UserId;
 use crate::model::usage::{ModelUsage, RunUsage};
 use crate::telemetry::observe::Observation;
 
-/// Context of a model call: who pays for it, and the trace it belongs to.
+/// Context of a call of a model or tool: who pays for it, the trace it belongs to, and the clock of the person who asks.
 #[derive(Clone)]
 pub struct CallContext {
     /// Who pays for the call.
@@ -17,6 +18,8 @@ pub struct CallContext {
     pub observation: Observation,
     /// Adds up the usage of the calls, if requested.
     pub meter: Option<Meter>,
+    /// UTC offset of the clock of the person who asks, which decides what "today" is; UTC if it is unknown.
+    pub offset: LocalOffset,
 }
 
 /// Adds up the usage of model calls. Cheap to clone: clones share one sum.
@@ -62,12 +65,16 @@ impl Payer {
 impl CallContext {
     /// Creates an untraced context for a call that the service pays for.
     pub fn service() -> Self {
-        Self { payer: Payer::Service, observation: Observation::default(), meter: None }
+        Self::new(Payer::Service)
     }
 
     /// Creates an untraced context for a call that a user pays for.
     pub fn user(user: &UserId) -> Self {
-        Self { payer: Payer::User(user.clone()), observation: Observation::default(), meter: None }
+        Self::new(Payer::User(user.clone()))
+    }
+
+    fn new(payer: Payer) -> Self {
+        Self { payer, observation: Observation::default(), meter: None, offset: LocalOffset::UTC }
     }
 
     /// Returns the context with another parent trace.
@@ -78,5 +85,10 @@ impl CallContext {
     /// Returns the context with its calls added up.
     pub fn metered_by(self, meter: Meter) -> Self {
         Self { meter: Some(meter), ..self }
+    }
+
+    /// Returns the context with the UTC offset of the person's clock.
+    pub fn by_clock(self, offset: LocalOffset) -> Self {
+        Self { offset, ..self }
     }
 }

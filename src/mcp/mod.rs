@@ -17,6 +17,7 @@ use tracing::warn;
 use self::message::{Fault, Message, Request, answer};
 use self::version::{Generation, Headers, VERSIONS, negotiated};
 use crate::base::chain::Chain;
+use crate::base::local_offset::{LocalOffset, OffsetSource};
 use crate::data;
 use crate::model::api_token::{Scope, Scopes};
 use crate::model::ids::UserId;
@@ -36,6 +37,8 @@ pub struct Server {
     app: AppState,
     user: UserId,
     scopes: Scopes,
+    /// UTC offset of the user's clock.
+    offset: OffsetSource,
     /// Message for a caller who may only read.
     refusal: &'static str,
 }
@@ -67,14 +70,19 @@ impl Outcome {
 }
 
 impl Server {
-    /// Creates a server that acts for `user`, within these scopes.
-    pub fn new(app: AppState, user: UserId, scopes: Scopes) -> Self {
-        Self { app, user, scopes, refusal: "This API token may only read." }
+    /// Creates a server that acts for `user`, within these scopes and by their clock.
+    pub fn new(app: AppState, user: UserId, scopes: Scopes, offset: OffsetSource) -> Self {
+        Self { app, user, scopes, offset, refusal: "This API token may only read." }
     }
 
     /// Refuses changes with this message.
     pub fn refusing(self, refusal: &'static str) -> Self {
         Self { refusal, ..self }
+    }
+
+    /// Returns the UTC offset of the user's clock.
+    fn offset(&self) -> LocalOffset {
+        self.offset.at(self.app.clock.now())
     }
 
     fn may_change(&self) -> bool {

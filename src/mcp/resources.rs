@@ -142,7 +142,7 @@ impl Server {
         let contents = match named {
             Named::Item(_) => {
                 let picture = item.image_url.is_some().then(|| uri_of_picture(&item.id));
-                let mut told = json!(Piece::from(item));
+                let mut told = json!(Piece::new(item, self.offset()));
                 if let Some(picture) = picture {
                     told["picture"] = picture.into();
                 }

@@ -53,6 +53,7 @@ impl Server {
         let subject =
             Subject { name: "mcp", trace_id: None, user: Some(self.user.as_str()), session: None, input: arguments };
         let context = CallContext::user(&self.user).observed_by(self.app.telemetry.observer.begin(&subject));
+        let context = context.by_clock(self.offset());
         tools::call(tool, &self.user, &context, arguments).await
     }
 }

@@ -14,6 +14,7 @@ use super::lease::Lease;
 use super::lenient;
 use super::timestamp::Timestamp;
 use super::usage::RunUsage;
+use crate::base::local_offset::LocalOffset;
 
 /// Characters of a user's message that lists of runs show.
 pub const SHOWN_MESSAGE: usize = 120;
@@ -226,6 +227,9 @@ pub struct RunRequest {
     /// The client's notes on the conversation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub client_notes: String,
+    /// UTC offset of the user's clock.
+    #[serde(default, rename = "utcOffset", skip_serializing_if = "LocalOffset::is_utc")]
+    pub offset: LocalOffset,
 }
 
 /// A tool call of a step that is finished.

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::Date;
 use utoipa::ToSchema;
 
 use super::ids::{ItemId, UserId};
 use super::lenient;
-use super::timestamp::Timestamp;
+use super::timestamp::{Timestamp, Written};
 
 /// Conditions of items, best first.
 pub const CONDITIONS: [&str; 4] = ["New", "Excellent", "Good", "Fair"];
@@ -105,10 +106,10 @@ impl WardrobeItem {
         !self.is_draft() && !self.is_wishlisted
     }
 
-    /// When the item was bought, if the owner wrote a date: its own, else that of its price.
-    pub fn bought_at(&self) -> Option<Timestamp> {
-        let of_price = || self.price.as_ref()?.purchase_date.as_deref().and_then(Timestamp::parse);
-        self.purchase_date.as_deref().and_then(Timestamp::parse).or_else(of_price)
+    /// Returns the day on which the item was bought, if the owner wrote a date: its own, else that of its price.
+    pub fn bought_on(&self) -> Option<Date> {
+        let of_price = || self.price.as_ref()?.purchase_date.as_deref().and_then(Written::parse);
+        self.purchase_date.as_deref().and_then(Written::parse).or_else(of_price).map(Written::day)
     }
 
     /// Whether the item is a draft, in whatever state.

@@ -22,7 +22,7 @@ use crate::domain::chat::{
 use crate::http::chat_events::{Form, WireEvent, stream_events};
 use crate::http::error::ApiError;
 use crate::http::extract::description::{body_schema, described};
-use crate::http::extract::{AppJson, Fields, Read, chat_id, is_json, read_body, read_json, trace_name};
+use crate::http::extract::{AppJson, CallerOffset, Fields, Read, chat_id, is_json, read_body, read_json, trace_name};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::ui_messages::{UiRequest, long, stream_chunks};
 use crate::model::chat_run::OnDisconnect;
@@ -165,16 +165,17 @@ impl Read for RecentMessage {
 }
 
 /// Asks the stylist; the answer is streamed.
-#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead.")), request_body(content = TakeTurnRequest, example = json!({"message": "What should I wear to a casual dinner?"})), responses(
+#[utoipa::path(post, path = "/api/chat", params(("X-Trace-Id" = Option<String>, Header, description = "Trace id, repeated in every event; the body may have one instead."), CallerOffset), request_body(content = TakeTurnRequest, example = json!({"message": "What should I wear to a casual dinner?"})), responses(
     (status = 200, body = WireEvent, content_type = "text/event-stream", headers(
         ("x-run-id" = String, description = "The run: what to resume or stop.")
     )),
-    (status = 400, description = "The chat id is a reserved name, or `onDisconnect` is invalid."),
+    (status = 400, description = "The chat id is a reserved name, or `onDisconnect` or `X-UTC-Offset` is invalid."),
     (status = 409, description = "An answer is still being written in this chat.")
 ))]
 async fn take_turn(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    CallerOffset(offset): CallerOffset,
     headers: HeaderMap,
     TurnBody(body): TurnBody,
 ) -> Result<Response, ApiError> {
@@ -196,7 +197,7 @@ async fn take_turn(
     let open = (stream, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await??;
     let ChatRequest { message, recent, selected, .. } = body;
-    let turn = Turn { user, message, recent, selected, client_notes: String::new() };
+    let turn = Turn { user, message, recent, selected, client_notes: String::new(), offset };
     let new = NewRun { turn, chat_id: chat_id.clone(), on_disconnect, trace_id, observation, permit };
     // The last place that can still answer with an ordinary error.
     let events = app.runs.begin(new).await?;

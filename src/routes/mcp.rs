@@ -13,9 +13,10 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::local_offset::OffsetSource;
 use crate::base::schema::verbatim;
 use crate::http::error::ApiError;
-use crate::http::extract::{AppJson, charge_values, is_json, read_body};
+use crate::http::extract::{AppJson, CallerOffset, charge_values, is_json, read_body};
 use crate::http::layers::auth::challenge::{is_foreign_page, public_base};
 use crate::http::layers::auth::{ByApiToken, CurrentUser};
 use crate::mcp::version::Headers;
@@ -72,7 +73,8 @@ struct McpAnswer {
 #[utoipa::path(post, path = "/api/mcp", request_body(content = McpMessage, example = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})), params(
     ("MCP-Protocol-Version" = Option<String>, Header, description = "Version of the protocol; default `2025-03-26`."),
     ("Mcp-Method" = Option<String>, Header, description = "Repeats `method`; required from version `2026-07-28` on."),
-    ("Mcp-Name" = Option<String>, Header, description = "Repeats `params.name` or `params.uri`; likewise.")
+    ("Mcp-Name" = Option<String>, Header, description = "Repeats `params.name` or `params.uri`; likewise."),
+    CallerOffset
 ), responses(
     (status = 200, body = McpAnswer),
     (status = 202, description = "The notification was accepted."),
@@ -83,6 +85,7 @@ struct McpAnswer {
 async fn answer_message(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    CallerOffset(offset): CallerOffset,
     token: Option<Extension<ByApiToken>>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -102,7 +105,7 @@ async fn answer_message(
         method: single(headers, "mcp-method"),
         name: single(headers, "mcp-name"),
     };
-    let reply = Server::new(app, user, scopes).answer(&body, Some(&repeated)).await;
+    let reply = Server::new(app, user, scopes, OffsetSource::Told(offset)).answer(&body, Some(&repeated)).await;
     let status = match reply {
         Reply { is_malformed: true, .. } => StatusCode::BAD_REQUEST,
         Reply { is_unknown: true, .. } => StatusCode::NOT_FOUND,

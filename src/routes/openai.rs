@@ -17,13 +17,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::base::local_offset::LocalOffset;
 use crate::domain::chat::runs::{FAILED, NewRun};
 use crate::domain::chat::{self, ChatEvent, LONGEST_MESSAGE, MOST_RECENT_MESSAGES, RecentMessage, Role, Turn};
 use crate::http::chat_events::event_stream;
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::parts::Content;
-use crate::http::extract::{AppJson, AppPath, Fields, Read, trace_name};
+use crate::http::extract::{AppJson, AppPath, CallerOffset, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::layers::openai_errors::{ErrorBody, OpenAiError};
 use crate::model::chat_run::OnDisconnect;
@@ -179,7 +180,7 @@ impl Read for Message {
 
 impl CompletionRequest {
     /// Converts the messages to a turn: the user's last message, the conversation before it, and the client's notes.
-    fn turn(self, user: UserId) -> Result<Turn, OpenAiError> {
+    fn turn(self, user: UserId, offset: LocalOffset) -> Result<Turn, OpenAiError> {
         let bad = |detail: &'static str, param| OpenAiError::from(ApiError::BadRequest(detail)).param(param);
         check_model(self.model.as_deref().unwrap_or(MODEL))?;
         if self.answers.is_some_and(|answers| answers != 1) {
@@ -217,7 +218,7 @@ impl CompletionRequest {
             return Err(bad(detail, "messages").code("context_length_exceeded"));
         }
         recent.drain(..recent.len().saturating_sub(MOST_RECENT_MESSAGES));
-        Ok(Turn { user, message, recent, selected: Vec::new(), client_notes: notes.join("\n\n") })
+        Ok(Turn { user, message, recent, selected: Vec::new(), client_notes: notes.join("\n\n"), offset })
     }
 }
 
@@ -305,19 +306,20 @@ struct Delta {
 }
 
 /// Answers a conversation, streaming or not, for clients of OpenAI's API.
-#[utoipa::path(post, path = "/api/v1/chat/completions", request_body(content = CompletionRequest, example = json!({"model": "pluckit-stylist", "messages": [{"role": "user", "content": "What goes with my camel coat?"}]})), responses(
+#[utoipa::path(post, path = "/api/v1/chat/completions", params(CallerOffset), request_body(content = CompletionRequest, example = json!({"model": "pluckit-stylist", "messages": [{"role": "user", "content": "What goes with my camel coat?"}]})), responses(
     (status = 200, content((Completion = "application/json"), (Chunk = "text/event-stream"))),
-    (status = 400, description = "There is no user message, or the request uses an unsupported feature."),
+    (status = 400, description = "There is no user message, the request uses an unsupported feature, or `X-UTC-Offset` is invalid."),
     (status = 404, description = "Unknown model.")
 ))]
 async fn create_completion(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
+    CallerOffset(offset): CallerOffset,
     headers: HeaderMap,
     AppJson(body): AppJson<CompletionRequest>,
 ) -> Result<Response, OpenAiError> {
     let (is_streamed, wants_usage, shows_tools) = (body.is_streamed, body.wants_usage, body.shows_tools);
-    let turn = body.turn(user.clone())?;
+    let turn = body.turn(user.clone(), offset)?;
     let observation = app.telemetry.observer.begin(&chat::subject(&user, trace_name(&headers), &turn.message));
     let open = (app.limits.open_stream(&user)?, app.telemetry.metrics.open_stream());
     app.budget.check(&user).await?.map_err(|exceeded| OpenAiError::from(exceeded).code("insufficient_quota"))?;

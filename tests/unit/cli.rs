@@ -12,6 +12,8 @@ use std::time::Duration;
 use pluckit::store::Container;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::Date;
+use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::store::cosmos_backend::setting;
@@ -647,6 +649,24 @@ fn an_assistant_is_told_what_it_works_on() {
     let answer: Value = serde_json::from_str(&again.out).unwrap();
     let refused = "This server was started with --read-only and changes nothing.";
     assert_eq!(answer["result"]["content"][0]["text"], json!({ "error": refused }).to_string(), "{answer}");
+}
+
+#[test]
+fn an_assistant_on_this_machine_has_the_day_of_the_machine() {
+    let place = Place::new();
+    let plan = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "plan_outfits" } });
+    let days = ["XLI-14", "XBI12"].map(|zone| {
+        let mut command = place.command(&["mcp"]);
+        command.env("TZ", zone).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{plan}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let day = answer["result"]["structuredContent"]["outfits"][0]["date"].as_str().unwrap();
+        Date::parse(day, format_description!("[year]-[month]-[day]")).unwrap()
+    });
+    // The clocks are 26 hours apart. The second answer may be given after midnight.
+    assert!((1..=2).contains(&(days[0] - days[1]).whole_days()), "{days:?}");
 }
 
 // --- What is printed ------------------------------------------------------------------------------------------------

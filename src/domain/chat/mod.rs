@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::local_offset::LocalOffset;
 use crate::data::{self, Data};
 use crate::domain::base::Base;
 use crate::llm::{CallContext, Meter, Model, Tools};
@@ -63,6 +64,8 @@ pub struct Turn {
     pub selected: Vec<ItemId>,
     /// The client's notes on the conversation: data for the model, after its instructions.
     pub client_notes: String,
+    /// UTC offset of the author's clock, which decides what "today" is.
+    pub offset: LocalOffset,
 }
 
 /// A turn with all the data it needs.
@@ -129,6 +132,7 @@ impl Chat {
             message: turn.message,
             selected: turn.selected,
             client_notes: turn.client_notes.chars().take(LONGEST_NOTES).collect(),
+            offset: turn.offset,
         };
         self.prepare_again(turn.user, request, RunUsage::default(), observation).await
     }
@@ -141,13 +145,14 @@ impl Chat {
         usage: RunUsage,
         observation: Observation,
     ) -> data::Result<PreparedTurn> {
-        let RunRequest { message, recent, said_before, said_last, selected, client_notes } = request;
-        let turn = Turn { user, message, recent, selected, client_notes };
+        let RunRequest { message, recent, said_before, said_last, selected, client_notes, offset } = request;
+        let turn = Turn { user, message, recent, selected, client_notes, offset };
         let memory = self.data.conversations.find(&turn.user);
         let selected = self.data.wardrobe.find_many(&turn.user, &turn.selected);
         let (memory, selected) = futures::try_join!(memory, selected)?;
         let meter = Meter::starting_at(usage);
         let context = CallContext::user(&turn.user).observed_by(observation).metered_by(meter.clone());
+        let context = context.by_clock(turn.offset);
         Ok(PreparedTurn { turn, said_before, said_last, context, meter, memory, selected })
     }
 }
@@ -162,6 +167,7 @@ impl PreparedTurn {
             said_last: self.said_last.clone().filter(|last| last.content.len() <= LONGEST_HISTORY),
             selected: self.turn.selected.clone(),
             client_notes: self.turn.client_notes.clone(),
+            offset: self.turn.offset,
         }
     }
 }

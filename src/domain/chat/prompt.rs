@@ -36,8 +36,8 @@ message.";
 /// Builds the system message of a turn.
 pub fn system(turn: &PreparedTurn, now: OffsetDateTime) -> String {
     let mut text = PERSONA.to_owned();
-    let date = now.date();
-    write!(text, "\n\nToday is {}, {date}.", now.weekday()).expect("writing to a String cannot fail");
+    let today = turn.turn.offset.day(now);
+    write!(text, "\n\nToday is {}, {today}.", today.weekday()).expect("writing to a String cannot fail");
     if let Some(memory) = turn.memory.as_ref().filter(|memory| !memory.summary.is_empty()) {
         let summary = without_tags(&memory.summary);
         write!(
@@ -74,7 +74,7 @@ pub fn system(turn: &PreparedTurn, now: OffsetDateTime) -> String {
         .expect("writing to a String cannot fail");
     }
     if !turn.selected.is_empty() {
-        let items: Vec<_> = turn.selected.iter().map(CompactItem::from).collect();
+        let items: Vec<_> = turn.selected.iter().map(|item| CompactItem::new(item, turn.turn.offset)).collect();
         let json = quoted(&items).expect("plain records become JSON");
         write!(
             text,

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::base::local_offset::LocalOffset;
 use crate::domain::wear;
 use crate::model::garment::Garment;
 use crate::model::ids::ItemId;
-use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::{Colour, Price, Size, WardrobeItem};
 
 /// A whole item.
@@ -61,14 +61,14 @@ pub struct OwnFields {
     pub is_wishlisted: bool,
 }
 
-impl From<WardrobeItem> for Piece {
-    fn from(item: WardrobeItem) -> Self {
-        let day = |at: Timestamp| at.get().date().to_string();
+impl Piece {
+    /// Creates the piece for a person whose clock has this UTC offset.
+    pub fn new(item: WardrobeItem, offset: LocalOffset) -> Self {
         Self {
             name: Garment::from(&item).name,
-            bought: item.bought_at().map(day),
+            bought: item.bought_on().map(|day| day.to_string()),
             wear_count: item.wear_count,
-            last_worn: wear::last_worn(&item).map(day),
+            last_worn: wear::last_worn(&item).map(|at| offset.day(at.get()).to_string()),
             id: item.id,
             own: OwnFields {
                 tags: item.tags,

@@ -3,7 +3,13 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use serde_json::json;
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 
+use crate::base::local_offset::LocalOffset;
+use crate::base::schema::verbatim;
 use crate::http::error::ApiError;
 
 /// Whether the caller asked to run the request in the background (`Prefer: respond-async`), with an optional
@@ -51,6 +57,41 @@ pub fn prefers_async(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all(PREFER).into_iter().filter_map(|header| header.to_str().ok());
     let names = preferences.flat_map(|list| list.split([',', ';']));
     names.map(str::trim).any(|name| name.eq_ignore_ascii_case("respond-async"))
+}
+
+const X_UTC_OFFSET: HeaderName = HeaderName::from_static("x-utc-offset");
+
+/// UTC offset of the caller's clock (`X-UTC-Offset`), which decides what "today" is; UTC without the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallerOffset(pub LocalOffset);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallerOffset {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let mut told = parts.headers.get_all(X_UTC_OFFSET).iter();
+        let Some(text) = told.next() else { return Ok(Self(LocalOffset::UTC)) };
+        let offset = text.to_str().ok().filter(|_| told.next().is_none()).and_then(LocalOffset::parse);
+        offset.map(Self).ok_or(ApiError::BadRequest("X-UTC-Offset must be an offset from -12:00 to +14:00, or Z."))
+    }
+}
+
+impl IntoParams for CallerOffset {
+    fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = json!({
+            "type": "string",
+            "pattern": r"^([Zz]|\+(0[0-9]|1[0-3]):[0-5][0-9]|\+14:00|-(0[0-9]|1[01]):[0-5][0-9]|-12:00)$",
+        });
+        let parameter = ParameterBuilder::new()
+            .name("X-UTC-Offset")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "UTC offset of the user's clock, such as `-08:00`, which decides what \"today\" is; UTC by default.",
+            ))
+            .schema(Some(verbatim(schema)));
+        vec![parameter.build()]
+    }
 }
 
 /// Headers with a caller's trace id, in order of precedence.

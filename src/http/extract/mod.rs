@@ -22,7 +22,7 @@ use url::form_urlencoded;
 
 pub use self::body::{Gathered, announced_length, check_encoding, read_body};
 pub use self::fields::{Fields, LONGEST_CONTINUATION_TOKEN, Read};
-pub use self::headers::{IDEMPOTENCY_KEY, PreferAsync, idempotency_key, prefers_async, trace_name};
+pub use self::headers::{CallerOffset, IDEMPOTENCY_KEY, PreferAsync, idempotency_key, prefers_async, trace_name};
 pub use self::json::{AppJson, charge_values, is_json, parse_value, read_json};
 use crate::http::error::{ApiError, Fault, Step, echo};
 

@@ -435,6 +435,28 @@ async fn a_run_whose_process_died_is_taken_over_and_its_broken_step_done_again()
 }
 
 #[tokio::test]
+async fn a_run_that_is_taken_over_keeps_the_day_of_its_user() {
+    let cluster = Cluster::start().await;
+    let (here, there) = (cluster.instance(), cluster.instance());
+    cluster.model.push(Kind::Stream, stalling(&["Wear "]));
+    // At 9:15 in the morning in UTC it is still yesterday in Hawaii.
+    let ada = here.user("ada").await.header("x-utc-offset", "-10:00");
+    let mut stream = EventStream::ask(&ada, to_stay("Hi")).await;
+    let run = stream.run();
+    stream.take(1).await;
+    cluster.until_stored(&run, 1).await;
+    assert_eq!(cluster.run(&run).await["request"]["utcOffset"], "-10:00");
+    there.clock.advance(LEASE);
+    cluster.model.push(Kind::Stream, say(&["Wear it."]));
+    let transcript = Transcript::of(EventStream::follow(&there.user("ada").await, &run, 0).await.rest().await);
+    assert_eq!(transcript.text(), "Wear it.");
+    let prompts: Vec<String> =
+        cluster.model.received().iter().map(|request| request.body["messages"][0]["content"].to_string()).collect();
+    assert_eq!(prompts.len(), 2);
+    assert!(prompts.iter().all(|prompt| prompt.contains("Today is Sunday, 2026-03-01.")), "{prompts:?}");
+}
+
+#[tokio::test]
 async fn a_run_is_tried_three_times_and_no_more() {
     let cluster = Cluster::start().await;
     let first = cluster.instance();

@@ -10,6 +10,7 @@ mod collections;
 mod console;
 mod conventions;
 mod cutouts;
+mod days;
 mod digest;
 mod drafts;
 mod health;

@@ -112,7 +112,7 @@ impl Tool for AddItem {
         Traits::adds("Add an item").outside().counts_as(QuotaKind::Upload).result::<AddedItem>()
     }
 
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let arguments: AddItemArguments = read_arguments(arguments)?;
         let key = check_key(&arguments.idempotency_key)?;
         if arguments.picture_url.len() > LONGEST_URL {
@@ -137,7 +137,7 @@ impl Tool for AddItem {
         };
         let id = draft.id.clone();
         let item = match status {
-            Stage::Added => Some(CompactItem::from(&draft.into_item()?)),
+            Stage::Added => Some(CompactItem::new(&draft.into_item()?, context.offset)),
             Stage::Processing | Stage::Failed => None,
         };
         Ok(serde_json::to_string(&AddedItem { id, status, note, item })?)

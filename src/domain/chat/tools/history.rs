@@ -10,10 +10,11 @@ use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::{Tool, ToolError, ToolParts, Traits, cut, parameters, read_arguments};
+use crate::base::local_offset::LocalOffset;
 use crate::llm::{CallContext, ToolSpec};
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
-use crate::model::timestamp::Timestamp;
+use crate::model::timestamp::{Timestamp, Written};
 use crate::model::tool_results::{WearHistory, WornItem, WornTogether};
 use crate::model::wardrobe::{WardrobeItem, WearEvent, WeatherSnapshot};
 
@@ -92,34 +93,32 @@ impl Tool for GetWearHistory {
         Traits::reads("List what was worn").result::<WearHistory>()
     }
 
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let HistoryArguments { from, to, item_ids } = read_arguments(arguments)?;
-        let now = self.0.base.clock.now();
+        let offset = context.offset;
         let ids = item_ids.unwrap_or_default();
         if ids.len() > MAX_ITEMS {
             return Err(ToolError::BadArguments(format!("item_ids may have at most {MAX_ITEMS} ids")));
         }
-        let last = read_date(to.as_deref(), "to")?.unwrap_or_else(|| now.date());
+        let last = read_date(to.as_deref(), "to")?.unwrap_or_else(|| offset.day(self.0.base.clock.now()));
         let first = match read_date(from.as_deref(), "from")? {
-            Some(first) => first,
-            None if ids.is_empty() => last.saturating_sub(Duration::days(USUAL_DAYS)),
-            None => Date::MIN,
+            None if ids.is_empty() => Some(last.saturating_sub(Duration::days(USUAL_DAYS))),
+            first => first,
         };
+        let from = first.and_then(|first| offset.start_of(first));
+        let until = last.next_day().and_then(|next| offset.start_of(next));
         let (mut events, mut is_cut) = (Vec::new(), false);
         if ids.is_empty() {
-            events = self.0.base.data.wear_events.between(user, first, last, MAX_WEARS + 1).await?;
+            events = self.0.base.data.wear_events.between(user, from, until, MAX_WEARS + 1).await?;
         } else {
             let items = self.0.base.data.wardrobe.find_many(user, &ids).await?;
             let found = stream::iter(0..items.len()).map(|index| self.of_item(user, &items[index]));
             let found = found.buffered(CONCURRENT_LOOKUPS);
             let found: Vec<Vec<WearEvent>> = found.try_collect().await?;
             events.extend(found.into_iter().flatten());
+            events.retain(|event| event.occurred_at.is_some_and(|at| at.is_within(from, until)));
             events.sort_by_key(|event| std::cmp::Reverse(event.occurred_at));
         }
-        events.retain(|event| {
-            let day = event.occurred_at.map(|at| at.get().date());
-            day.is_some_and(|day| first <= day && day <= last)
-        });
         if events.len() > MAX_WEARS {
             events.truncate(MAX_WEARS);
             is_cut = true;
@@ -132,9 +131,9 @@ impl Tool for GetWearHistory {
                 (false, false) => None,
             }
             .map(str::to_owned),
-            from: if first == Date::MIN { "the beginning".to_owned() } else { first.to_string() },
+            from: first.map_or_else(|| "the beginning".to_owned(), |first| first.to_string()),
             to: last.to_string(),
-            wears: grouped(events, &names),
+            wears: grouped(events, &names, offset),
         };
         Ok(serde_json::to_string(&history)?)
     }
@@ -152,7 +151,7 @@ impl GetWearHistory {
 }
 
 /// Groups wears with the same time into one occasion.
-fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<WornTogether> {
+fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>, offset: LocalOffset) -> Vec<WornTogether> {
     let mut occasions: Vec<WornTogether> = Vec::new();
     for event in events {
         let name = names.get(&event.item_id).cloned().unwrap_or_else(|| GONE.to_owned());
@@ -160,7 +159,7 @@ fn grouped(events: Vec<WearEvent>, names: &HashMap<ItemId, String>) -> Vec<WornT
         match occasions.last_mut().filter(|last| last.at == event.occurred_at) {
             Some(last) => last.items.push(item),
             None => {
-                let date = event.occurred_at.map_or(OffsetDateTime::UNIX_EPOCH, Timestamp::get).date();
+                let date = offset.day(event.occurred_at.map_or(OffsetDateTime::UNIX_EPOCH, Timestamp::get));
                 occasions.push(WornTogether {
                     date: date.to_string(),
                     weekday: date.weekday().to_string(),
@@ -185,6 +184,7 @@ fn weather(snapshot: &WeatherSnapshot) -> Option<String> {
 /// Parses a date written by the model.
 pub(super) fn read_date(text: Option<&str>, name: &str) -> Result<Option<Date>, ToolError> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let day = Timestamp::parse(text).map(|at| at.get().date());
-    day.map(Some).ok_or_else(|| ToolError::BadArguments(format!("{name} is a day such as 2026-03-10")))
+    Written::parse(text)
+        .map(|written| Some(written.day()))
+        .ok_or_else(|| ToolError::BadArguments(format!("{name} is a day such as 2026-03-10")))
 }

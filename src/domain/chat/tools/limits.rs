@@ -8,10 +8,10 @@ use time::Date;
 use super::history::read_date;
 use super::wardrobe::SearchArguments;
 use super::{ToolError, ToolParts, cut};
+use crate::base::local_offset::LocalOffset;
 use crate::base::text::cut_each;
 use crate::model::garment::Garment;
 use crate::model::ids::{ItemId, UserId};
-use crate::model::timestamp::Timestamp;
 use crate::model::wardrobe::WardrobeItem;
 
 /// Most wears in a period that are counted, the newest.
@@ -49,8 +49,7 @@ pub(super) fn parameters() -> Map<String, Value> {
 /// A range of days.
 type Days = (Option<Date>, Option<Date>);
 
-fn contains((first, last): Days, at: Timestamp) -> bool {
-    let day = at.get().date();
+fn contains((first, last): Days, day: Date) -> bool {
     first.is_none_or(|first| first <= day) && last.is_none_or(|last| day <= last)
 }
 
@@ -60,27 +59,33 @@ pub(super) struct Limits {
     price: (Option<f64>, Option<f64>),
     bought: Days,
     worn: Days,
+    /// UTC offset of the clock by which days of wears are counted.
+    offset: LocalOffset,
     wears: (Option<u32>, Option<u32>),
     /// Wears of the period by item, if there is a period.
     worn_times: Option<HashMap<ItemId, u32>>,
 }
 
 impl Limits {
-    /// Reads the limits, and the wears of their period.
-    pub(super) async fn read(parts: &ToolParts, user: &UserId, arguments: &SearchArguments) -> Result<Self, ToolError> {
+    /// Reads the limits, and the wears of their period, for a person whose clock has this UTC offset.
+    pub(super) async fn read(
+        parts: &ToolParts,
+        user: &UserId,
+        offset: LocalOffset,
+        arguments: &SearchArguments,
+    ) -> Result<Self, ToolError> {
         let day = |text: &Option<String>, name| read_date(text.as_deref(), name);
         let bought = (day(&arguments.bought_from, "bought_from")?, day(&arguments.bought_to, "bought_to")?);
         let worn = (day(&arguments.worn_from, "worn_from")?, day(&arguments.worn_to, "worn_to")?);
         let mut worn_times = None;
         if worn != (None, None) {
-            let first = worn.0.unwrap_or(Date::MIN);
-            let last = worn.1.unwrap_or_else(|| parts.base.clock.now().date());
-            let events = parts.base.data.wear_events.between(user, first, last, MAX_WEARS).await?;
+            let last = worn.1.unwrap_or_else(|| offset.day(parts.base.clock.now()));
+            let from = worn.0.and_then(|first| offset.start_of(first));
+            let until = last.next_day().and_then(|next| offset.start_of(next));
+            let events = parts.base.data.wear_events.between(user, from, until, MAX_WEARS).await?;
             let mut times: HashMap<ItemId, u32> = HashMap::new();
             for event in events {
-                if event.occurred_at.is_some_and(|at| contains(worn, at)) {
-                    *times.entry(event.item_id).or_default() += 1;
-                }
+                *times.entry(event.item_id).or_default() += 1;
             }
             worn_times = Some(times);
         }
@@ -89,6 +94,7 @@ impl Limits {
             price: (arguments.price_min, arguments.price_max),
             bought,
             worn,
+            offset,
             wears: (arguments.min_wears, arguments.max_wears),
             worn_times,
         })
@@ -107,8 +113,8 @@ impl Limits {
     /// wears within themselves only.
     pub(super) fn wears_of(&self, item: &WardrobeItem) -> Option<u32> {
         let times = self.worn_times.as_ref()?;
-        let own = item.wear_events.iter().filter_map(|wear| wear.occurred_at).filter(|at| contains(self.worn, *at));
-        let own = u32::try_from(own.count()).unwrap_or(u32::MAX);
+        let days = item.wear_events.iter().filter_map(|wear| wear.occurred_at).map(|at| self.offset.day(at.get()));
+        let own = u32::try_from(days.filter(|day| contains(self.worn, *day)).count()).unwrap_or(u32::MAX);
         Some(times.get(&item.id).copied().unwrap_or_default().max(own))
     }
 
@@ -122,7 +128,7 @@ impl Limits {
     pub(super) fn admit(&self, item: &WardrobeItem, garment: &Garment, wears: u32) -> bool {
         let is_meant = |name: &String| item.id.as_str() == name || garment.name.eq_ignore_ascii_case(name);
         let is_bought_then =
-            self.bought == (None, None) || item.bought_at().is_some_and(|at| contains(self.bought, at));
+            self.bought == (None, None) || item.bought_on().is_some_and(|day| contains(self.bought, day));
         (self.only.is_empty() || self.only.iter().any(is_meant))
             && is_bought_then
             && self.wears.0.is_none_or(|least| wears >= least)

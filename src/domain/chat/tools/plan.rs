@@ -111,13 +111,13 @@ impl Tool for PlanOutfits {
         Traits::reads("Plan outfits").outside().result::<OutfitPlan>()
     }
 
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let arguments: PlanArguments = read_arguments(arguments)?;
         let days = arguments.days.unwrap_or(1);
         if !(1..=OutfitPlan::MOST_DAYS).contains(&days) {
             return Err(ToolError::BadArguments(format!("days is between 1 and {}", OutfitPlan::MOST_DAYS)));
         }
-        let today = self.0.base.clock.now().date();
+        let today = context.offset.day(self.0.base.clock.now());
         let first = first_day(arguments.from.as_deref(), today)?;
         let profile = self.0.base.data.profiles.find(user).await?;
         let home = profile.as_ref().and_then(|profile| profile.location_city.as_deref());
@@ -245,7 +245,7 @@ fn described(
 /// Returns the first day to plan.
 fn first_day(from: Option<&str>, today: Date) -> Result<Date, ToolError> {
     match read_date(from, "from")?.unwrap_or(today) {
-        // Yesterday may still be today where the user is.
+        // Yesterday may still be today where the user is: their UTC offset may be unknown, and they may travel.
         from if today - from > Duration::DAY => {
             Err(ToolError::BadArguments(format!("from is in the past: today is {today}")))
         }

@@ -71,7 +71,7 @@ impl Tool for UpdateItem {
         Traits::replaces("Update an item").whole().result::<UpdatedItem>()
     }
 
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let UpdateItemArguments { item_id, mut changes } = read_arguments(arguments)?;
         if changes.is_empty() || changes.keys().any(|name| !OWN_FIELDS.contains(&name.as_str())) {
             let known = OWN_FIELDS.join(", ");
@@ -91,7 +91,7 @@ impl Tool for UpdateItem {
         let profile = if changes.contains_key("price") { data.profiles.find(user).await? } else { None };
         let currency = profile.map_or_else(|| "USD".to_owned(), |profile| profile.currency_code);
         let changed = wardrobe::change(data, user, &item_id, &changes, &currency).await?;
-        let item = changed.ok_or_else(ToolError::no_item)?.into();
+        let item = Piece::new(changed.ok_or_else(ToolError::no_item)?, context.offset);
         Ok(serde_json::to_string(&UpdatedItem { item })?)
     }
 }

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{Tally, Tool, ToolError, ToolParts, Traits, check_query, parameters, read_arguments};
+use crate::base::local_offset::LocalOffset;
 use crate::base::text::{cut, cut_each};
 use crate::domain::wear;
 use crate::llm::{CallContext, ToolSpec};
@@ -89,7 +90,10 @@ struct RankedItem {
     brand: Option<String>,
     aesthetic_tags: Vec<String>,
     wear_count: u32,
-    last_worn_at: Option<Timestamp>,
+    /// By the clock of the person who asks.
+    #[schema(value_type = Option<Timestamp>)]
+    last_worn_at: Option<String>,
+    /// Days by the calendar: 1 is yesterday.
     days_since_last_worn: Option<i64>,
     score: f64,
     /// Cost per wear.
@@ -99,15 +103,17 @@ struct RankedItem {
 }
 
 impl RankedItem {
-    fn new(item: &WardrobeItem, now: OffsetDateTime) -> Self {
+    fn new(item: &WardrobeItem, now: OffsetDateTime, offset: LocalOffset) -> Self {
+        let last_worn = wear::last_worn(item);
+        let days_since = |at: Timestamp| (offset.day(now) - offset.day(at.get())).whole_days().max(0);
         Self {
             id: item.id.clone(),
             category: item.category.as_deref().map(|category| cut(category, 40)),
             brand: item.brand.as_deref().map(|brand| cut(brand, 60)),
             aesthetic_tags: cut_each(item.aesthetic_tags.iter().flatten(), 40, 8),
             wear_count: item.wear_count,
-            last_worn_at: wear::last_worn(item),
-            days_since_last_worn: wear::days_since_worn(item, now),
+            last_worn_at: last_worn.map(|at| at.by_clock(offset)),
+            days_since_last_worn: last_worn.map(days_since),
             score: wear::round(wear::score(item, now)),
             cost_per_wear: wear::cost_per_wear(item),
             currency: item.price.as_ref().map(|price| cut(&price.original_currency, 12).to_uppercase()),
@@ -169,7 +175,7 @@ impl Tool for GetWearPatterns {
         Traits::reads("Find wear patterns").result::<WearPatterns>()
     }
 
-    async fn run(&self, user: &UserId, _context: &CallContext, arguments: &str) -> Result<String, ToolError> {
+    async fn run(&self, user: &UserId, context: &CallContext, arguments: &str) -> Result<String, ToolError> {
         let PatternsArguments { query } = read_arguments(arguments)?;
         check_query(&query.unwrap_or_default())?;
         let _turn = self.0.large_reads.wait(user).await;
@@ -198,7 +204,7 @@ impl Tool for GetWearPatterns {
         }
         drop(events);
         let now = self.0.base.clock.now();
-        let mut ranked: Vec<RankedItem> = items.iter().map(|item| RankedItem::new(item, now)).collect();
+        let mut ranked: Vec<RankedItem> = items.iter().map(|item| RankedItem::new(item, now, context.offset)).collect();
         ranked.sort_by(|one, other| {
             let score = other.score.total_cmp(&one.score);
             score.then_with(|| other.last_worn_at.cmp(&one.last_worn_at)).then_with(|| one.id.cmp(&other.id))
