@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pluckit::base::clock::{Clock, SystemClock};
 use pluckit::net;
 use serde_json::Value;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::io::{AsyncReadExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};
@@ -94,9 +96,14 @@ struct Talk {
 
 impl Talk {
     fn start(service: SocketAddr, arguments: &[&str]) -> Self {
+        Self::start_in("UTC0", service, arguments)
+    }
+
+    /// Starts it on a machine in a time zone, as POSIX writes it: east is negative.
+    fn start_in(zone: &str, service: SocketAddr, arguments: &[&str]) -> Self {
         let directory = std::env::temp_dir();
         let mut command = Command::from(bare(BINARY, &directory));
-        command.args(["chat", "--url", &format!("http://{service}")]).args(arguments);
+        command.env("TZ", zone).args(["chat", "--url", &format!("http://{service}")]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let out = child.stdout.take().unwrap();
@@ -201,4 +208,27 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     until("the run is completed", async || newest_run(&http, second_address).await["status"] == "completed").await;
     let run = newest_run(&http, second_address).await;
     assert_eq!((&run["answer"], &run["usage"]["calls"]), (&whole_answer().into(), &1.into()), "{run}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_day_of_an_answer_is_that_of_the_machine() {
+    let model = ModelServer::start().await;
+    model.otherwise(answer);
+    let launch = Launch::development(BINARY)
+        .setting("OPENAI_BASE_URL", &model.base_url())
+        .setting("OPENAI_MODEL", "stylist-1")
+        .setting("PLUCKIT_DEMO", "false");
+    let (_service, address) = launch.start();
+    // The first and the last place where a day begins: at any time they have different dates.
+    for (zone, hours) in [("XLI-14", 14), ("XBI12", -12)] {
+        let talk = Talk::start_in(zone, address, &["Hi"]);
+        assert_eq!(talk.end().await, (Some(0), "Hello.\n".to_owned(), String::new()));
+        let received = model.received();
+        let prompt = received.last().unwrap().body["messages"][0]["content"].as_str().unwrap();
+        let today = |now: OffsetDateTime| format!("Today is {}, {}.", now.weekday(), now.date());
+        let now = SystemClock.now().to_offset(UtcOffset::from_hms(hours, 0, 0).unwrap());
+        // The day may end meanwhile.
+        let is_told = [now, now - Duration::from_secs(60)].into_iter().any(|now| prompt.contains(&today(now)));
+        assert!(is_told, "{zone} at {now}: {prompt}");
+    }
 }

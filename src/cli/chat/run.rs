@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::base::local_offset::LocalOffset;
 use crate::cli::client::{Service, foreign};
+use crate::cli::clock;
 use crate::cli::output::complain;
 
 /// How long to try to rejoin an answer.
@@ -100,7 +102,9 @@ impl Chat {
         said: impl serde::Serialize,
     ) -> anyhow::Result<AnswerStream<'a>> {
         let body = json!({ "message": message, "recentMessages": said, "chatId": self.id, "onDisconnect": "continue" });
-        let request = service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream").json(&body);
+        let offset = LocalOffset::of_machine(clock().now()).to_string();
+        let request = service.request(Method::POST, "/api/chat").header(ACCEPT, "text/event-stream");
+        let request = request.header("x-utc-offset", offset).json(&body);
         let response = service.send(request).await?;
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         ensure!(
