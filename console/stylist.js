@@ -91,7 +91,7 @@ export async function show({ content, head, signal }) {
     if (canRejoin()) Object.assign(body, { chatId: chat.id, onDisconnect: "continue" });
     chat.turns.push(turn);
     draw();
-    await follow(turn, (options) => send("POST", "/api/chat", body, options));
+    await follow(turn, (options) => send("POST", "/api/chat", body, { ...options, headers: { "X-UTC-Offset": utcOffset() } }));
   }
 
   let frame = null;
@@ -121,6 +121,13 @@ export async function show({ content, head, signal }) {
   }
   if (running) view.update(running.turn);
   input.focus({ preventScroll: true });
+}
+
+/** The UTC offset of this machine's clock, such as `-08:00`: the stylist's today is the user's. */
+function utcOffset() {
+  const minutes = -new Date().getTimezoneOffset();
+  const two = (number) => String(Math.trunc(number)).padStart(2, "0");
+  return `${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}`;
 }
 
 /** Requests an answer that is under way, from its beginning. */

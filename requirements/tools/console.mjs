@@ -162,6 +162,24 @@ const journeys = {
     await page.keyboard.press("Enter");
     expect(/as before/.test(await answered(page)), "the conversation does not go on");
   },
+  async "plan for the day of the user, wherever they are"(page) {
+    // The first and the last place where a day begins: at any time they have different dates.
+    for (const [timezoneId, offset] of [["Pacific/Kiritimati", "+14:00"], ["Etc/GMT+12", "-12:00"], ["Asia/Kolkata", "+05:30"]]) {
+      const context = await page.context().browser().newContext({ timezoneId });
+      try {
+        const other = await context.newPage();
+        await other.goto(base);
+        await other.getByRole("textbox", { name: "Message" }).fill("Plan outfits for 2 days");
+        const [request] = await Promise.all([other.waitForRequest("**/api/chat"), other.keyboard.press("Enter")]);
+        expect((await request.allHeaders())["x-utc-offset"] === offset, `no offset ${offset}`);
+        const day = new Date().toLocaleDateString("en-GB", { timeZone: timezoneId, weekday: "long", day: "numeric", month: "long" });
+        const text = await answered(other);
+        expect(text.includes(`${day}:`), `not for ${day}: ${text}`);
+      } finally {
+        await context.close();
+      }
+    }
+  },
   async "stop an answer"(page) {
     await open(page, "stylist");
     await page.getByRole("button", { name: "New conversation" }).click();
