@@ -2,15 +2,26 @@
 
 use std::sync::Arc;
 
-use super::update::{self, Edit};
+use super::lease::{Claimed, Decision, Leases, Standing, leased};
 use super::{Result, pages, records};
-use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use crate::model::dead_letter::{DeadLetter, DeadLetterStatus, LONGEST_LEASE};
 use crate::model::ids::DeadLetterId;
 use crate::store::{Container, DocumentStore, Filter, Key, Query};
 
 /// All dead letters.
 #[derive(Clone)]
 pub struct DeadLetters(pub(super) Arc<dyn DocumentStore>);
+
+leased!(DeadLetter, LONGEST_LEASE);
+
+/// Why a dead letter was not claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotClaimed {
+    /// It was replayed, or another request is replaying it.
+    Replayed,
+    /// It does not exist.
+    Gone,
+}
 
 impl DeadLetters {
     /// Saves a dead letter, unless it exists.
@@ -40,14 +51,15 @@ impl DeadLetters {
         records::find(&*self.0, &key).await
     }
 
-    /// Edits a dead letter by compare-and-swap; `None` if it is gone.
-    pub async fn edit<R>(
-        &self,
-        letter: &DeadLetter,
-        edit: impl FnMut(DeadLetter) -> Edit<DeadLetter, R>,
-    ) -> Result<Option<R>> {
+    /// Claims a dead letter that was not replayed, in order to replay it.
+    pub async fn claim(&self, leases: &Leases, letter: &DeadLetter) -> Result<Claimed<DeadLetter, NotClaimed>> {
         let key = Key::new(Container::TasteAnalysisJobDeadLetters, letter.job_id.as_str(), letter.id.as_str());
-        update::update_existing(&*self.0, &key, edit).await
+        let decide = |found: Option<DeadLetter>, standing| match (found, standing) {
+            (None, _) => Decision::Leave(NotClaimed::Gone),
+            (Some(letter), Standing::Free) if letter.status == DeadLetterStatus::DeadLettered => Decision::Take(letter),
+            (Some(_), _) => Decision::Leave(NotClaimed::Replayed),
+        };
+        leases.claim(key, decide).await
     }
 
     /// Deletes a dead letter; returns whether there was one.

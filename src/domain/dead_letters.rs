@@ -3,6 +3,7 @@
 //! All queues share this; taste analysis also marks its job ([`super::taste`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracing::warn;
@@ -10,15 +11,19 @@ use tracing::warn;
 use crate::base::chain::Chain;
 use crate::base::clock::Clock;
 use crate::base::hash::sha256_hex;
-use crate::data::update::Edit;
+use crate::data::dead_letters::NotClaimed;
+use crate::data::lease::{self, Claimed};
 use crate::data::{self, Data};
 use crate::model::dead_letter::{DeadLetter, DeadLetterStatus};
 use crate::model::ids::DeadLetterId;
+use crate::model::lease::Lease;
 use crate::queue::{self, JobQueue};
 use crate::telemetry::metrics::Metrics;
 
 /// Hex digits of the message's hash in a dead letter's id.
 const HASH_DIGITS: usize = 16;
+/// Length of a replay's lease: longer than a message takes to be sent.
+const REPLAY_LEASE: Duration = Duration::from_secs(30);
 
 /// A message to store as a dead letter.
 #[derive(Debug, Clone)]
@@ -40,7 +45,7 @@ pub struct FailedMessage {
 pub enum Replay {
     /// The message was sent back to its queue.
     Queued,
-    /// The dead letter was already replayed.
+    /// The dead letter was already replayed, or is being replayed.
     AlreadyReplayed,
     /// The dead letter does not exist.
     Missing,
@@ -107,6 +112,7 @@ impl DeadLetterService {
             reason: reason.unwrap_or_else(|| "the process ended each time it was delivered".to_owned()),
             dequeue_count,
             replayed_at: None,
+            lease: Lease::default(),
         };
         self.data.dead_letters.add(&letter).await?;
         self.metrics.outcome("message", "dead_letter", 1);
@@ -119,34 +125,37 @@ impl DeadLetterService {
         Ok(())
     }
 
-    /// Sends a dead letter's message back to `queue`, once.
+    /// Sends a dead letter's message back to `queue`, once. The letter counts as replayed only after the message is in
+    /// the queue, so that a crash or a cancelled request in between does not lose the message; a lease keeps other
+    /// requests from sending it meanwhile.
     ///
     /// # Errors
-    /// When the store or queue fails; it can then be replayed again.
+    /// When the store or queue fails. The letter can then be replayed again, at the latest when the lease has ended. If
+    /// only the last write failed, the message is queued twice, which workers allow.
     pub async fn replay(&self, letter: &DeadLetter, queue: &str) -> Result<Replay, Error> {
         let text = text_of(&letter.payload)?;
-        let now = self.clock.now().into();
-        let mark = |status: DeadLetterStatus| {
-            move |letter: DeadLetter| {
-                if letter.status == status {
-                    return Edit::Keep(false);
-                }
-                let replayed_at = (status == DeadLetterStatus::Replayed).then_some(now);
-                Edit::Save(DeadLetter { status, replayed_at, ..letter }, true)
-            }
+        let leases = self.data.leases(&self.clock, REPLAY_LEASE);
+        let held = match self.data.dead_letters.claim(&leases, letter).await? {
+            Claimed::Ours(held) => held,
+            Claimed::Left(NotClaimed::Replayed) => return Ok(Replay::AlreadyReplayed),
+            Claimed::Left(NotClaimed::Gone) => return Ok(Replay::Missing),
         };
-        match self.data.dead_letters.edit(letter, mark(DeadLetterStatus::Replayed)).await? {
-            Some(true) => {}
-            Some(false) => return Ok(Replay::AlreadyReplayed),
-            None => return Ok(Replay::Missing),
-        }
         if let Err(error) = self.queue.send(queue, &text).await {
-            if let Err(error) = self.data.dead_letters.edit(letter, mark(DeadLetterStatus::DeadLettered)).await {
-                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "failed replay not undone");
+            if let Err(error) = held.release().await {
+                warn!(dead_letter.id = %letter.id, error = %Chain(&error), "lease of a failed replay not released");
             }
             return Err(error.into());
         }
-        Ok(Replay::Queued)
+        let now = self.clock.now().into();
+        let noted = held.finish(|letter| {
+            letter.status = DeadLetterStatus::Replayed;
+            letter.replayed_at = Some(now);
+        });
+        match noted.await {
+            // If the lease is lost, somebody deleted the letter or is replaying it again.
+            Ok(_) | Err(lease::Error::Lost) => Ok(Replay::Queued),
+            Err(lease::Error::Data(error)) => Err(error.into()),
+        }
     }
 }
 

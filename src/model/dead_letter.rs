@@ -1,12 +1,18 @@
 //! Dead letters: queue messages that failed for good.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::ids::{DeadLetterId, TasteJobId};
+use super::lease::Lease;
 use super::lenient;
 use super::timestamp::Timestamp;
+
+/// The longest lease of a replay that any version of the service takes.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 /// Status of a dead letter.
 #[derive(
@@ -73,4 +79,7 @@ pub struct DeadLetter {
     /// When the message was sent back to its queue.
     #[serde(default, deserialize_with = "lenient::optional", skip_serializing_if = "Option::is_none")]
     pub replayed_at: Option<Timestamp>,
+    /// Lease of the request that sends the message back.
+    #[serde(flatten)]
+    pub lease: Lease,
 }

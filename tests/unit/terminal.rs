@@ -10,6 +10,7 @@ use std::time::Duration;
 use pluckit::base::clock::SystemClock;
 use pluckit::data::Data;
 use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use pluckit::model::lease::Lease;
 use pluckit::store::sqlite::SqliteStore;
 use serde_json::json;
 use tempfile::TempDir;
@@ -207,6 +208,7 @@ pub async fn dead_letters(launch: &Launch, count: usize) -> Vec<String> {
             reason: "the message cannot be read".to_owned(),
             dequeue_count: Some(5),
             replayed_at: None,
+            lease: Lease::default(),
         };
         letters.add(&letter).await.unwrap();
     }

@@ -257,7 +257,7 @@ impl Drafts {
     /// Sends the message of a dead letter back to its queue, once; its failed draft waits for it.
     ///
     /// # Errors
-    /// When the store or queue fails; it can then be replayed again.
+    /// Like [`DeadLetterService::replay`].
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Replay, dead_letters::Error> {
         if letter.status == DeadLetterStatus::Replayed {
             return Ok(Replay::AlreadyReplayed);

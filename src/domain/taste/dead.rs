@@ -68,7 +68,7 @@ impl Taste {
     /// Sends a dead letter's message back to its queue, once.
     ///
     /// # Errors
-    /// When the store or queue fails; it can then be replayed again.
+    /// Like [`dead_letters::DeadLetterService::replay`].
     pub async fn replay(&self, letter: &DeadLetter) -> Result<Replay, Error> {
         if letter.status == DeadLetterStatus::Replayed {
             return Ok(Replay::AlreadyReplayed);

@@ -1,14 +1,18 @@
 //! Bans and dead letters.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use parking_lot::Mutex;
 use pluckit::azure::Identity;
-use pluckit::base::clock::SystemClock;
+use pluckit::base::clock::{ManualClock, SystemClock};
 use pluckit::data::Data;
 use pluckit::model::dead_letter::{DeadLetter, DeadLetterStatus};
+use pluckit::model::lease::Lease;
 use pluckit::model::taste_job::{TasteJob, TasteJobStatus, TastePayload};
+use pluckit::queue::local::LocalQueue;
 use pluckit::store::DocumentStore;
 use pluckit::store::cosmos::CosmosStore;
 use pluckit::store::sqlite::SqliteStore;
@@ -18,7 +22,8 @@ use time::macros::datetime;
 
 use crate::store::cosmos_backend;
 use crate::support::caller::Caller;
-use crate::support::{TestApp, refusal};
+use crate::support::intercepted::{Call, Fate, Intercepted};
+use crate::support::{TestApp, refusal, until};
 
 const LETTERS: &str = "/api/admin/dead-letters";
 const QUEUE: &str = "taste-analysis-jobs";
@@ -136,6 +141,42 @@ async fn a_dead_letter_is_replayed_once() {
 }
 
 #[tokio::test]
+async fn a_replay_that_did_not_send_the_message_can_be_repeated() {
+    let (fate, sends) = (Arc::new(Mutex::new(Fate::Fails)), Arc::new(AtomicUsize::new(0)));
+    let (of_each_send, counted) = (fate.clone(), sends.clone());
+    let interceptor = move |call: &Call<'_>| {
+        if call.name != "queue.send" {
+            return Fate::Passes;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        *of_each_send.lock()
+    };
+    let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));
+    let queue = Intercepted::new(Arc::new(LocalQueue::in_memory(clock.clone()).unwrap()), Arc::new(interceptor));
+    let app = TestApp::builder().setting("ADMIN_USER_IDS", "grace").clock(clock).queue(queue).start();
+    let grace = app.user("grace").await;
+    give_up(&app, &message("job"), "m").await;
+    let letter = letters(&grace, "").await.remove(0);
+    let path = format!("{LETTERS}/{}/replay", letter["id"].as_str().unwrap());
+    assert_eq!(grace.post(&path, json!({})).await.status, 503, "the queue is down");
+
+    *fate.lock() = Fate::Hangs;
+    tokio::select! {
+        answer = grace.post(&path, json!({})) => panic!("answered: {}", answer.status),
+        () = until("the message is being sent", async || sends.load(Ordering::SeqCst) == 2) => {}
+    }
+    *fate.lock() = Fate::Passes;
+    let letter = letters(&grace, "").await.remove(0);
+    assert_eq!(letter["status"], "dead_lettered", "the administrator hung up before the message was sent");
+    assert_eq!(grace.post(&path, json!({})).await.status, 409, "that request could still go on");
+    app.clock.advance(Duration::from_secs(30));
+    assert_eq!(grace.post(&path, json!({})).await.status, 200);
+    assert_eq!(app.state.queue.length(QUEUE).await.unwrap(), 1);
+    assert_eq!(grace.post(&path, json!({})).await.status, 409);
+    assert_eq!(letters(&grace, "").await.remove(0)["status"], "replayed");
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_deleted() {
     let app = app();
     let grace = app.user("grace").await;
@@ -164,6 +205,7 @@ async fn what_is_in_many_partitions_is_found(store: Arc<dyn DocumentStore>) {
             reason: "no use".into(),
             dequeue_count: None,
             replayed_at: None,
+            lease: Lease::default(),
         };
         data.dead_letters.add(&letter).await.unwrap();
         data.dead_letters.add(&letter).await.unwrap();
