@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::domain::jobs::{Changed, OutputPath};
 use crate::http::error::ApiError;
 use crate::http::extract::description::described;
+use crate::http::extract::new_id::NewId;
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{AcceptedResponse, LOOK_AGAIN, accepted};
@@ -234,12 +235,15 @@ async fn restart_job(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     AppPath(id): AppPath<JobId>,
+    new_id: NewId,
 ) -> Result<Response, ApiError> {
     let job = load(&app, &user, &id).await?;
     if app.jobs.kind(&job.name).is_some_and(|kind| kind.is_for_admins) && !is_admin(&app, &user) {
         return Err(ApiError::Forbidden("Admin access required."));
     }
-    let new = app.jobs.accept(&job.user_id, &job.name, job.input, None).await?;
+    // A retry of this request finds the job that an earlier attempt accepted.
+    let key = new_id.may_exist().then(|| format!("restart-{}", new_id.id()));
+    let new = app.jobs.accept(&job.user_id, &job.name, job.input, key.as_deref()).await?;
     Ok(accepted(&new))
 }
 

@@ -1,6 +1,7 @@
 //! Repeated requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use crate::support::caller::{Answer, Caller};
+use crate::support::intercepted::{Call, Fate, Intercepted};
+use crate::support::jobs::Stage;
 use crate::support::{TestApp, refusal};
 
 async fn ban(app: &TestApp) -> Caller {
@@ -114,6 +117,35 @@ async fn a_request_whose_process_died_is_done_again_after_seconds() {
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, ""));
     let again = grace.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::OK, "true"));
+}
+
+#[tokio::test]
+async fn a_job_restarted_again_because_the_answer_was_lost_runs_once() {
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let switch = is_cut.clone();
+    let interceptor = move |call: &Call<'_>| {
+        let is_new_job = call.name == "store.batch"
+            || call.name == "store.create" && call.document.is_some_and(|document| document.get("jobId").is_some());
+        let is_lost = is_new_job && call.container == Some(Container::Jobs) && switch.swap(false, Ordering::SeqCst);
+        if is_lost { Fate::LosesAnswer } else { Fate::Passes }
+    };
+    let store = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
+    let store = Intercepted::new(store, Arc::new(interceptor));
+    let app = TestApp::builder().kinds(Stage::new().kinds()).store(store).start();
+    let job = app.accept("ada", &["done"]).await;
+    app.work_all().await;
+    let ada = app.user("ada").await;
+    let path = format!("/api/jobs/{job}/restart");
+    let restart = async |key: &str| ada.clone().header("idempotency-key", key).post(&path, json!({})).await;
+    is_cut.store(true, Ordering::SeqCst);
+    assert_eq!(restart("key").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let again = restart("key").await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (StatusCode::ACCEPTED, ""));
+    let jobs = async || ada.get("/api/jobs").await.json()["jobs"].as_array().unwrap().len();
+    assert_eq!(jobs().await, 2, "the job and one restart");
+    assert_eq!(restart("key").await.json()["id"], again.json()["id"]);
+    assert_eq!((restart("other").await.status, jobs().await), (StatusCode::ACCEPTED, 3));
+    app.work_all().await;
 }
 
 /// An item of nearly a megabyte, more than half of it in its answer.
