@@ -12,6 +12,7 @@ use crate::blob::{BlobName, ContainerName, Listed};
 use crate::data::update::Edit;
 use crate::data::wardrobe::Shown;
 use crate::domain::item_blobs::{Named, is_named_after, is_picture_of};
+use crate::domain::work::Failures;
 use crate::model::draft::{DraftItem, DraftStatus};
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;
@@ -61,7 +62,7 @@ enum Swept {
 impl Drafts {
     /// Queues photos again that have waited without a worker for ten minutes, because their message was lost or never
     /// sent, or their worker died; those without a date as well. After three times the draft fails. One call may not
-    /// find all.
+    /// find all; a draft that cannot be handled does not stop the others.
     ///
     /// # Errors
     /// When documents or queue fail. What is left is found the next time.
@@ -71,20 +72,27 @@ impl Drafts {
         let mut report = Requeued::default();
         let (drafts, status) = (&self.0.base.data.drafts, DraftStatus::Processing);
         let unchanged = drafts.unchanged_since(status, until, BATCH).await?;
+        let mut failures = Failures::none();
         for draft in unchanged.iter().chain(&drafts.undated(status, BATCH).await?) {
-            match self.sweep(draft, now, until).await? {
-                Swept::Queue(waiting) => {
-                    self.send_or_undo(draft, &waiting).await?;
-                    report.queued += 1;
-                }
-                Swept::Failed => report.failed += 1,
-                Swept::Left => {}
+            match self.send_again(draft, now, until).await {
+                Ok(Swept::Queue(_)) => report.queued += 1,
+                Ok(Swept::Failed) => report.failed += 1,
+                Ok(Swept::Left) => {}
+                Err(error) => failures.pass_over(&draft.id, error)?,
             }
         }
         if report != Requeued::default() {
             info!(?report, "stale drafts queued again or failed");
         }
-        Ok(report)
+        failures.into_result().map(|()| report)
+    }
+
+    async fn send_again(&self, stale: &DraftItem, now: Timestamp, until: Timestamp) -> Result<Swept, Error> {
+        let swept = self.sweep(stale, now, until).await?;
+        if let Swept::Queue(waiting) = &swept {
+            self.send_or_undo(stale, waiting).await?;
+        }
+        Ok(swept)
     }
 
     async fn sweep(&self, stale: &DraftItem, now: Timestamp, until: Timestamp) -> Result<Swept, Error> {
@@ -130,14 +138,19 @@ impl Drafts {
         let (data, blobs) = (&self.0.base.data, &self.0.blobs);
         let until = before(self.now(), KEPT);
         let mut deleted = 0;
+        let mut failures = Failures::none();
         loop {
             let drafts = data.drafts.unchanged_since(DraftStatus::Failed, until, BATCH).await?;
             let mut progress = 0;
             for draft in &drafts {
-                if !data.drafts.delete_unchanged(draft, DraftStatus::Failed, until).await? {
-                    continue;
+                match data.drafts.delete_unchanged(draft, DraftStatus::Failed, until).await {
+                    Ok(true) => progress += 1,
+                    Ok(false) => continue,
+                    Err(error) => {
+                        failures.pass_over(&draft.id, error)?;
+                        continue;
+                    }
                 }
-                progress += 1;
                 if let Err(error) = blobs.delete_all(&draft.user_id, &draft.id, draft.image_url.as_deref()).await {
                     warn!(item.id = %draft.id, error = %Chain(&error), "blobs of a draft not deleted: they are orphans now");
                 }
@@ -150,6 +163,7 @@ impl Drafts {
         if deleted > 0 {
             info!(drafts = deleted, "abandoned drafts deleted");
         }
+        failures.into_result()?;
         Ok(deleted)
     }
 
@@ -193,6 +207,7 @@ impl Drafts {
 
     async fn examine(&self, may_delete: bool) -> Result<Orphans, Error> {
         let mut report = Orphans::default();
+        let mut failures = Failures::none();
         let archive = &self.0.blobs.archive;
         for container in [archive, &self.0.blobs.uploads] {
             let mut after = None;
@@ -201,7 +216,7 @@ impl Drafts {
                 let old = page.blobs.into_iter().filter_map(|blob| self.candidate(blob, container == archive));
                 let old: Vec<_> = old.collect();
                 for some in old.chunks(LOOKED_UP) {
-                    self.examine_some(container, some, may_delete, &mut report).await?;
+                    self.examine_some(container, some, may_delete, &mut report, &mut failures).await?;
                 }
                 match page.next {
                     Some(next) => after = Some(next),
@@ -209,7 +224,7 @@ impl Drafts {
                 }
             }
         }
-        Ok(report)
+        failures.into_result().map(|()| report)
     }
 
     /// Returns the blob as a possible orphan, judging by its name and age.
@@ -229,6 +244,7 @@ impl Drafts {
         some: &[(BlobName, Named)],
         may_delete: bool,
         report: &mut Orphans,
+        failures: &mut Failures<Error>,
     ) -> Result<(), Error> {
         let ids: Vec<ItemId> = some.iter().map(|(_, named)| named.item.clone()).collect();
         let mut items: HashMap<ItemId, Vec<Shown>> = HashMap::new();
@@ -242,8 +258,12 @@ impl Drafts {
                 continue;
             }
             report.found += 1;
-            if may_delete && self.0.blobs.store.delete(container, name).await? {
-                report.deleted += 1;
+            if !may_delete {
+                continue;
+            }
+            match self.0.blobs.store.delete(container, name).await {
+                Ok(existed) => report.deleted += usize::from(existed),
+                Err(error) => failures.pass_over(name, error.into())?,
             }
         }
         Ok(())

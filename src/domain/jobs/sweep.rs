@@ -6,7 +6,7 @@ use tracing::info;
 use super::{Error, Jobs, directory};
 use crate::data;
 use crate::data::update::Edit;
-use crate::domain::work::WorkError;
+use crate::domain::work::{Failures, WorkError};
 use crate::model::ids::{JobId, UserId};
 use crate::model::job::{Job, JobStatus};
 use crate::model::lease::Lease;
@@ -19,40 +19,74 @@ const DELETED_AT_ONCE: usize = 8;
 /// Times that a lost message is sent again before the job fails for good.
 const MOST_REQUEUES: u32 = 8;
 
+/// Action of the sweeper on a job.
+enum Swept {
+    Queued,
+    /// It was queued too often, and is to fail.
+    Hopeless(Box<Job>),
+    Left,
+}
+
 impl Jobs {
-    /// Queues jobs again whose message was lost or whose worker died, and deletes old ones, up to a limit of each.
+    /// Queues jobs again whose message was lost or whose worker died, and deletes old ones, up to a limit of each. One
+    /// that fails does not stop the others.
     ///
     /// # Errors
     /// When the store, queue or blob store fails. The rest is found the next time.
     pub async fn sweep(&self) -> Result<(), WorkError> {
-        let mut requeued = 0;
+        let (requeued, purged) = (self.requeue_stale().await, self.purge_due().await);
+        requeued.and(purged)
+    }
+
+    async fn requeue_stale(&self) -> Result<(), WorkError> {
+        let (mut requeued, mut hopeless) = (0, Vec::new());
+        let mut failures = Failures::none();
         for status in [JobStatus::Pending, JobStatus::Running] {
-            for job in self.0.data.jobs.stale(status, self.now(), SWEPT).await? {
-                requeued += usize::from(self.requeue_stale(&job).await?);
+            for stale in self.0.data.jobs.stale(status, self.now(), SWEPT).await? {
+                match self.send_again(&stale).await {
+                    Ok(Swept::Queued) => requeued += 1,
+                    Ok(Swept::Hopeless(job)) => hopeless.push(job),
+                    Ok(Swept::Left) => {}
+                    Err(error) => failures.pass_over(&stale.id, error)?,
+                }
             }
         }
         if requeued > 0 {
             info!(jobs = requeued, "jobs queued again");
         }
-        let due = self.0.data.jobs.due_for_purge(self.now(), SWEPT).await?;
-        for job in &due {
-            self.erase(&job.user_id, &job.id).await?;
+        // Last, because it needs the blob store, which queueing does not.
+        let reason = format!("It was queued again {MOST_REQUEUES} times, but no worker took it.");
+        for job in hopeless {
+            if let Err(error) = self.fail_from_outside(&job.user_id, &job.id, &reason).await {
+                failures.pass_over(&job.id, error.into())?;
+            }
         }
-        if !due.is_empty() {
-            info!(jobs = due.len(), "old jobs deleted");
-        }
-        Ok(())
+        failures.into_result()
     }
 
-    async fn requeue_stale(&self, stale: &Job) -> Result<bool, WorkError> {
-        let Some(job) = self.requeue(stale, "its message or its worker was lost").await? else { return Ok(false) };
+    async fn send_again(&self, stale: &Job) -> Result<Swept, WorkError> {
+        let requeued = self.requeue(stale, "its message or its worker was lost").await?;
+        let Some(job) = requeued else { return Ok(Swept::Left) };
         if job.requeues > MOST_REQUEUES {
-            let reason = format!("It was queued again {MOST_REQUEUES} times, but no worker took it.");
-            self.fail_from_outside(&job.user_id, &job.id, &reason).await?;
-            return Ok(false);
+            return Ok(Swept::Hopeless(Box::new(job)));
         }
         self.send(&job).await.map_err(WorkError::Failed)?;
-        Ok(true)
+        Ok(Swept::Queued)
+    }
+
+    async fn purge_due(&self) -> Result<(), WorkError> {
+        let mut failures = Failures::none();
+        let mut deleted = 0;
+        for job in self.0.data.jobs.due_for_purge(self.now(), SWEPT).await? {
+            match self.erase(&job.user_id, &job.id).await {
+                Ok(()) => deleted += 1,
+                Err(error) => failures.pass_over(&job.id, error.into())?,
+            }
+        }
+        if deleted > 0 {
+            info!(jobs = deleted, "old jobs deleted");
+        }
+        failures.into_result()
     }
 
     /// Puts a job back into the queue, unless a worker holds it or it is final. If the first message is only late, a

@@ -22,6 +22,7 @@ use crate::domain::base::Base;
 use crate::domain::dead_letters::DeadLetterService;
 pub use crate::domain::dead_letters::Error;
 use crate::domain::pictures::Pictures;
+use crate::domain::work::Failures;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::FeedItem;
 use crate::model::lease::Lease;
@@ -98,21 +99,25 @@ impl Taste {
     }
 
     /// Queues jobs again whose lease has expired: their message was lost or their worker died. Returns how many; there
-    /// may be more.
+    /// may be more. One that fails does not stop the others.
     ///
     /// # Errors
     /// When the store or queue fails. The rest is found the next time.
     pub async fn requeue_stale(&self) -> Result<usize, Error> {
         let mut requeued = 0;
+        let mut failures = Failures::none();
         for status in [TasteJobStatus::Queued, TasteJobStatus::InFlight] {
             for job in self.base.data.taste_jobs.stale(status, self.now(), STALE_BATCH).await? {
-                requeued += usize::from(self.requeue(&job).await?);
+                match self.requeue(&job).await {
+                    Ok(is_queued) => requeued += usize::from(is_queued),
+                    Err(error) => failures.pass_over(&job.id, error)?,
+                }
             }
         }
         if requeued > 0 {
             info!(jobs = requeued, "taste jobs queued again");
         }
-        Ok(requeued)
+        failures.into_result().map(|()| requeued)
     }
 
     /// Queues a job again if its lease is still expired. If the first message is only late, a second one is harmless.

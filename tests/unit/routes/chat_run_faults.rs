@@ -12,7 +12,7 @@ use pluckit::domain::chat::runs::Follower;
 use pluckit::model::chat_run::{ChatEvent, LogPiece};
 use pluckit::model::ids::{RunId, UserId};
 use pluckit::store::sqlite::SqliteStore;
-use pluckit::store::{Container, DocumentStore, Key, Page, Stored};
+use pluckit::store::{Container, DocumentStore, Key, MAX_DOCUMENT_BYTES, Page, Stored};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::time::Instant;
@@ -194,6 +194,28 @@ async fn a_process_that_watches_takes_over_what_another_left() {
     pair.until_status(&run, "completed").await;
     pair.there.state.shutdown.cancel();
     assert_eq!(pair.document(&run).await["attempts"], 2);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_taken_over_stops_no_other() {
+    let pair = Pair::start().await;
+    pair.model.push(Kind::Stream, Answer::Steps(vec![model::text("Wear "), Step::Stall]));
+    let mut stream = pair.ask(&pair.there).await;
+    let run = stream.run();
+    stream.take(1).await;
+    // An older run, whose document cannot grow.
+    let mut odd = pair.document(&run).await;
+    odd["id"] = Uuid::new_v4().to_string().into();
+    odd["leaseOwner"] = "x".into();
+    odd["leaseExpiresAt"] = "2026-03-02T09:15:00.000Z".into();
+    odd["message"] = "".into();
+    odd["message"] = "x".repeat(MAX_DOCUMENT_BYTES - odd.to_string().len()).into();
+    pair.store.upsert(&Key::new(Container::ChatRuns, "ada", odd["id"].as_str().unwrap()), &odd).await.unwrap();
+    pair.model.push(Kind::Stream, say(&["Wear ", "navy."]));
+    pair.here.clock.advance(LEASE);
+    pair.here.state.runs.sweep().await.unwrap_err();
+    pair.until_status(&run, "completed").await;
+    assert_eq!(pair.document(odd["id"].as_str().unwrap()).await["attempts"], 1);
 }
 
 #[tokio::test]

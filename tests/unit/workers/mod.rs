@@ -19,6 +19,7 @@ mod poison;
 mod pump;
 mod scrape;
 mod scrape_kills;
+mod sweeps;
 mod taste;
 mod timers;
 

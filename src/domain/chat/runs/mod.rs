@@ -36,6 +36,7 @@ use crate::data::chat_runs::ChatRuns;
 use crate::data::lease::Leases;
 use crate::domain::base::Base;
 use crate::domain::quota::StreamPermit;
+use crate::domain::work::Failures;
 use crate::llm::Purpose;
 use crate::model::chat_run::{ChatRun, LoggedEvent, OnDisconnect, RunStatus, SHOWN_MESSAGE, StopReason};
 use crate::model::ids::{ChatId, RunId, UserId};
@@ -330,17 +331,20 @@ impl Runs {
         });
     }
 
-    /// Takes over runs whose process has died; there may be more.
+    /// Takes over runs whose process has died; there may be more. One that fails does not stop the others.
     ///
     /// # Errors
     /// When the documents cannot be read or written.
     pub async fn sweep(&self) -> data::Result<()> {
+        let mut failures = Failures::none();
         for run in self.0.base.data.chat_runs.abandoned(self.now(), SWEPT).await? {
             if self.is_abandoned(&run) {
                 info!(run.id = %run.id, "abandoned chat run found");
-                self.take_over(&run.user_id, &run.id).await?;
+                if let Err(error) = self.take_over(&run.user_id, &run.id).await {
+                    failures.pass_over(&run.id, error)?;
+                }
             }
         }
-        Ok(())
+        failures.into_result()
     }
 }
