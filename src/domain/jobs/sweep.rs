@@ -1,5 +1,7 @@
 //! The sweeper: queues jobs again whose message or worker was lost, and deletes old ones.
 
+use std::future::ready;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
@@ -110,21 +112,29 @@ impl Jobs {
 
     /// Deletes a job and all its blobs.
     pub(super) async fn erase(&self, user: &UserId, id: &JobId) -> Result<(), Error> {
-        let prefix = format!("{}/", directory(id));
-        loop {
-            let page = self.0.blobs.list(self.container(), &prefix, None, LISTED).await?;
-            if page.blobs.is_empty() && page.next.is_none() {
-                break;
-            }
-            let names = page.blobs.into_iter().map(|listed| listed.name);
-            stream::iter(names)
-                .map(|name| async move { self.0.blobs.delete(self.container(), &name).await })
-                .buffer_unordered(DELETED_AT_ONCE)
-                .try_for_each(|_| std::future::ready(Ok(())))
-                .await?;
-        }
+        // Again after each deletion, because a late worker may have written a blob that was listed no more.
+        while self.erase_blobs(id).await? > 0 {}
         self.0.data.jobs.remove(user, id).await?;
         info!(job.id = %id, "job deleted");
         Ok(())
+    }
+
+    /// Deletes the listed blobs of a job, and returns their number.
+    async fn erase_blobs(&self, id: &JobId) -> Result<usize, Error> {
+        let prefix = format!("{}/", directory(id));
+        let (mut deleted, mut after) = (0, None);
+        loop {
+            let page = self.0.blobs.list(self.container(), &prefix, after.as_deref(), LISTED).await?;
+            let names = page.blobs.into_iter().map(|listed| listed.name);
+            deleted += stream::iter(names)
+                .map(|name| async move { self.0.blobs.delete(self.container(), &name).await })
+                .buffer_unordered(DELETED_AT_ONCE)
+                .try_fold(0, |deleted, existed| ready(Ok(deleted + usize::from(existed))))
+                .await?;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(deleted),
+            }
+        }
     }
 }
