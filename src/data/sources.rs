@@ -161,6 +161,11 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Finds at most `limit` sources whose scrape for a subscriber should have ended by now, oldest first.
+    pub async fn overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Source>> {
+        pages::page(&*self.0, &overdue_query(now).limit(limit)).await
+    }
+
     /// Claims the lease of a source for a run of this name. A live lease is replaced only if `may_replace` names its
     /// owner.
     pub async fn claim(
@@ -231,7 +236,22 @@ impl Sources {
             }
             document.insert("queuedUntil".to_owned(), until.to_string().into());
             document.insert("queuedFor".to_owned(), user.as_str().into());
+            document.remove("requeues");
             Edit::Save(document, true)
+        })
+        .await
+        .map(Option::unwrap_or_default)
+    }
+
+    /// Records that an overdue scrape was queued again, unless it is no longer that of `found`.
+    pub async fn queue_again(&self, found: &Source, until: Timestamp) -> Result<()> {
+        self.edit(found, |mut document, source| {
+            if source.queued_until != found.queued_until {
+                return Edit::Keep(());
+            }
+            document.insert("queuedUntil".to_owned(), until.to_string().into());
+            document.insert("requeues".to_owned(), (source.requeues + 1).into());
+            Edit::Save(document, ())
         })
         .await
         .map(Option::unwrap_or_default)
@@ -324,6 +344,12 @@ impl Sources {
 fn end_queueing(document: &mut Document) {
     document.remove("queuedUntil");
     document.remove("queuedFor");
+    document.remove("requeues");
+}
+
+/// Returns the query of [`Sources::overdue`].
+pub fn overdue_query(now: Timestamp) -> Query {
+    pages::due(Container::ScraperSources, "queuedUntil", now)
 }
 
 /// Whether the source belongs to the user alone; `false` if it cannot be read.

@@ -246,6 +246,12 @@ const SPECS: [Spec; 25] = [
     Spec {
         indexes: &[&[("isGlobal", Ascending), ("isActive", Ascending)], &[("createdBy", Ascending)]],
         across_partitions: true,
+        // Sources whose scrape for a subscriber is overdue.
+        sparse_indexes: &[SparseIndex {
+            has: "queuedUntil",
+            order: &[("queuedUntil", Ascending)],
+            across_partitions: true,
+        }],
         ..spec("ScraperSources", "COSMOS_DB_SCRAPER_SOURCES_CONTAINER", "sourceType", Off)
     },
     // The discover feed.

@@ -105,6 +105,9 @@ pub struct Source {
     /// The subscriber that scrape is for.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub queued_for: Option<UserId>,
+    /// How often that scrape was queued again.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub requeues: u32,
     /// Users who leased it without submitting anything, and when they may lease it again.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub client_waits: BTreeMap<UserId, Timestamp>,

@@ -78,8 +78,8 @@ pub static FUNCTIONS: &[Function] = &[
         |config| &config.scraper.schedule,
         |app| daily_scrape::run(app).boxed(),
     ),
-    work(scrape::FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, scrape::run, store),
-    poison(scrape::POISON_FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, store),
+    work(scrape::FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, scrape::run, scrape::give_up),
+    poison(scrape::POISON_FUNCTION, "SCRAPE_QUEUE_NAME", |config| &config.queues.scrape, scrape::give_up),
     timer(
         sweeper::FUNCTION,
         "JOB_SWEEPER_SCHEDULE",

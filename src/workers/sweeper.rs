@@ -31,6 +31,7 @@ pub async fn run(app: &AppState) -> Result<(), JobError> {
         ("long operations", boxed(operations)),
         ("expired documents", boxed(swept)),
         ("taste analyses", boxed(app.taste.requeue_stale().await)),
+        ("scrapes for subscribers", boxed(app.scraper.requeue_overdue().await)),
         ("chunks of articles", boxed(app.moods.send_unsent().await)),
         ("weekly digests", boxed(app.digests.resume_fan_out().await)),
     ];

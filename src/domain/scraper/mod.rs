@@ -3,7 +3,9 @@
 //! A run has two repeatable steps: [`Scraper::fetch`] and [`Scraper::complete`]. [`Scraper::run`] does both under the
 //! source's lease; a job does them one by one, each under [`Scraper::with_lease`], and stores what was fetched in
 //! between. The daily scrape is a message per source; a source records the day, so it is scraped once however often
-//! messages are delivered.
+//! messages are delivered. A scrape for a new subscriber is recorded in the source before its message is sent, and the
+//! record is removed when the source was scraped or the message became a dead letter. If the record remains for too
+//! long, the message was lost, and [`Scraper::requeue_overdue`] sends another.
 
 pub mod brand;
 pub mod candidate;
@@ -23,7 +25,8 @@ use futures::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tokio::task::JoinError;
+use tracing::{Instrument, info, warn};
 use url::Url;
 
 use self::brand::SelectorConfig;
@@ -36,6 +39,7 @@ use self::reddit::RedditConfig;
 use self::reddit::client::{Reddit, RedditError};
 use super::backlog::{Backlog, Work};
 use super::similarity::known::{KnownHashes, PartitionHashes};
+use super::work::Failures;
 use crate::base::chain::{Cause, Chain};
 use crate::data::sources::Finish;
 use crate::data::{self, Data};
@@ -57,6 +61,10 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(60);
 const RECENT: Duration = Duration::from_secs(15 * 60);
 /// How long a queued scrape for a subscriber suppresses others.
 const QUEUED: Duration = Duration::from_secs(15 * 60);
+/// Times that a scrape for a subscriber is queued again when nothing is heard of it.
+const MOST_REQUEUES: u32 = 3;
+/// Most sources that are queued again in one sweep.
+const SWEPT: usize = 200;
 /// How long an unchanged page is not read. Items expire, and only reading renews them.
 const BELIEVED: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// Longest validator that is stored, in bytes.
@@ -109,6 +117,9 @@ pub enum Error {
     /// A message cannot be serialized; a bug.
     #[error("the message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
+    /// The task that queues a source panicked, or the process is stopping.
+    #[error("queueing the source was interrupted")]
+    Interrupted(#[from] JoinError),
 }
 
 impl Error {
@@ -239,13 +250,13 @@ impl Scraper {
     }
 
     /// Queues a source for a new subscriber, unless it was scraped recently, is queued, or is leased; returns whether
-    /// it did.
+    /// it did. Once it has begun, it completes even if the caller is cancelled.
     ///
     /// # Errors
     /// [`Error::BacklogFull`] when the user has too much waiting work; otherwise when the store or queue fails.
     pub async fn queue_for_subscriber(&self, source: &Source, user: &UserId) -> Result<bool, Error> {
         let now = self.now();
-        let is_wanted = |source: &Source| {
+        let is_wanted = move |source: &Source| {
             let is_fresh = source.last_scraped_at.is_some_and(|at| at + RECENT > now);
             !(is_fresh || source.is_queued(now) || source.is_leased(now))
         };
@@ -255,20 +266,75 @@ impl Scraper {
         if !self.0.backlog.admit(user, &Work::Scrape(source.id.clone())).await? {
             return Err(Error::BacklogFull);
         }
-        let until = now + QUEUED;
-        if !self.data().sources.queue(source, user, until, is_wanted).await? {
+        let (scraper, source, user) = (self.clone(), source.clone(), user.clone());
+        let queueing = async move {
+            if !scraper.data().sources.queue(&source, &user, now + QUEUED, is_wanted).await? {
+                return Ok(false);
+            }
+            let sent = scraper.send_for(&user, &source.id, now).await;
+            if sent.is_err()
+                && let Err(error) = scraper.data().sources.unqueue(&source, now + QUEUED).await
+            {
+                warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but marked as queued");
+            }
+            sent.map(|()| true)
+        };
+        self.0.base.tasks.spawn(queueing.in_current_span()).await?
+    }
+
+    /// Queues sources again whose scrape for a subscriber is overdue: its message was never sent, or was lost. After
+    /// three times the scrape is given up, so that the queue does not grow while no worker runs. One source that fails
+    /// does not stop the others. Returns how many were queued; there may be more.
+    ///
+    /// # Errors
+    /// When the store or queue fails. The rest is found the next time.
+    pub async fn requeue_overdue(&self) -> Result<usize, Error> {
+        let mut queued = 0;
+        let mut failures = Failures::none();
+        for source in self.data().sources.overdue(self.now(), SWEPT).await? {
+            match self.requeue(&source).await {
+                Ok(is_queued) => queued += usize::from(is_queued),
+                Err(error) => failures.pass_over(&source.id, error)?,
+            }
+        }
+        if queued > 0 {
+            info!(sources = queued, "sources queued again");
+        }
+        failures.into_result().map(|()| queued)
+    }
+
+    async fn requeue(&self, source: &Source) -> Result<bool, Error> {
+        let Some(until) = source.queued_until else { return Ok(false) };
+        let is_wanted = source.is_active && source.requeues < MOST_REQUEUES;
+        let Some(user) = source.queued_for.as_ref().filter(|_| is_wanted) else {
+            self.data().sources.unqueue(source, until).await?;
             return Ok(false);
-        }
-        let text =
-            serde_json::to_string(&Message { source_id: source.id.clone(), day: None, requested_at: Some(now) })?;
-        let sent = self.0.base.queue.send_for(&self.0.base.config.queues.scrape.work, user.as_str(), &text).await;
-        if sent.is_err()
-            && let Err(error) = self.data().sources.unqueue(source, until).await
-        {
-            warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but marked as queued");
-        }
-        sent?;
+        };
+        let now = self.now();
+        // The message first: if the process dies before the record is written, another message is sent, which is
+        // harmless.
+        self.send_for(user, &source.id, now).await?;
+        self.data().sources.queue_again(source, now + QUEUED).await?;
         Ok(true)
+    }
+
+    /// Records that a message became a dead letter: its source is no longer queued.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_given_up(&self, message: &Message) -> Result<(), Error> {
+        let Some(requested_at) = message.requested_at else { return Ok(()) };
+        if let Some(source) = self.data().sources.find(&message.source_id).await? {
+            self.data().sources.unqueue(&source, requested_at + QUEUED).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the message of a scrape that a subscriber requested at this time.
+    async fn send_for(&self, user: &UserId, source: &SourceId, requested_at: Timestamp) -> Result<(), Error> {
+        let message = Message { source_id: source.clone(), day: None, requested_at: Some(requested_at) };
+        let text = serde_json::to_string(&message)?;
+        Ok(self.0.base.queue.send_for(&self.0.base.config.queues.scrape.work, user.as_str(), &text).await?)
     }
 
     async fn send(&self, message: &Message) -> Result<(), Error> {

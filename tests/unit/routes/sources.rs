@@ -1,24 +1,32 @@
 //! The sources of the feed: who sees them, leases them, follows them, sends posts for them and scrapes them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use futures::future::join_all;
+use parking_lot::Mutex;
+use pluckit::base::clock::SystemClock;
 use pluckit::model::ban::Ban;
 use pluckit::model::ids::UserId;
+use pluckit::queue::local::LocalQueue;
 use pluckit::store::{Container, Key, Query};
-use pluckit::workers::{Delivery, JobError, scrape};
+use pluckit::workers::{Delivery, JobError, scrape, sweeper};
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
 
 use crate::support::caller::Caller;
 use crate::support::feeds::{post, selectors, show_posts, show_shop};
+use crate::support::intercepted::{Call, Fate, Intercepted};
 use crate::support::model::{ModelServer, say};
 use crate::support::web::{self, PUBLIC, Web};
-use crate::support::{TestApp, refusal};
+use crate::support::{TestApp, refusal, until};
 
 const SOURCES: &str = "/api/scraper/sources";
 const INGEST: &str = "/api/scraper/ingest/reddit";
 const QUEUE: &str = "scrape-sources";
+/// How long a queued scrape is waited for.
+const QUARTER: Duration = Duration::from_secs(15 * 60);
 
 /// A subreddit that everybody has.
 fn subreddit(name: &str) -> Value {
@@ -271,6 +279,94 @@ async fn a_source_waits_in_the_queue_once() {
     app.clock.advance(Duration::from_secs(15 * 60));
     assert_eq!(callers[0].post(path, json!({})).await.status, StatusCode::CREATED);
     assert_eq!(app.state.queue.length(QUEUE).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_follower_who_hangs_up_has_the_source_scraped_nevertheless() {
+    let request: Arc<Mutex<Option<AbortHandle>>> = Arc::default();
+    let to_cancel = request.clone();
+    let interceptor = move |call: &Call<'_>| {
+        // The source is marked as queued, and its message is not sent yet.
+        if call.name == "queue.send"
+            && let Some(request) = to_cancel.lock().take()
+        {
+            request.abort();
+            return Fate::GivesWay;
+        }
+        Fate::Passes
+    };
+    let queue = Arc::new(LocalQueue::in_memory(Arc::new(SystemClock)).unwrap());
+    let app = TestApp::builder().queue(Intercepted::new(queue, Arc::new(interceptor))).start();
+    save(&app, subreddit("aa")).await;
+    let ada = app.user("ada").await;
+    let following =
+        app.state.tasks.spawn(async move { ada.post("/api/scraper/subscribe/reddit-aa", json!({})).await.status });
+    *request.lock() = Some(following.abort_handle());
+    assert!(following.await.is_err_and(|error| error.is_cancelled()));
+    until("the message is sent", async || app.state.queue.length(QUEUE).await.unwrap() == 1).await;
+}
+
+/// A service with a subreddit that Ada follows. The message of its scrape is taken out of the queue.
+async fn followed() -> (TestApp, Web, Delivery) {
+    let web = Web::start().await;
+    show_posts(&web, "aa", &["p1"]);
+    let app = TestApp::builder().web(&web).start();
+    save(&app, subreddit("aa")).await;
+    let ada = app.user("ada").await;
+    assert_eq!(ada.post("/api/scraper/subscribe/reddit-aa", json!({})).await.status, StatusCode::CREATED);
+    let message = app.state.queue.receive(QUEUE, 1, QUARTER).await.unwrap().remove(0);
+    app.state.queue.delete(QUEUE, &message).await.unwrap();
+    (app, web, Delivery { text: message.text, dequeue_count: 5, id: Some(message.id) })
+}
+
+async fn waiting(app: &TestApp) -> usize {
+    app.state.queue.length(QUEUE).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_scrape_whose_message_was_lost_is_queued_by_the_sweeper() {
+    let (app, _web, _lost) = followed().await;
+    app.clock.advance(QUARTER - Duration::from_millis(1));
+    sweeper::run(&app.state).await.unwrap();
+    assert_eq!(waiting(&app).await, 0, "it may still come");
+    app.clock.advance(Duration::from_millis(1));
+    sweeper::run(&app.state).await.unwrap();
+    sweeper::run(&app.state).await.unwrap();
+    assert_eq!(waiting(&app).await, 1);
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    assert_eq!(items(&app, "global").await.len(), 1);
+    let source = read(&app, "reddit", "reddit-aa").await;
+    assert_eq!(["queuedUntil", "queuedFor", "requeues"].map(|field| source.get(field)), [None; 3]);
+    app.clock.advance(QUARTER);
+    sweeper::run(&app.state).await.unwrap();
+    assert_eq!(waiting(&app).await, 0);
+}
+
+#[tokio::test]
+async fn a_scrape_that_no_worker_does_is_queued_three_more_times() {
+    let (app, _web, _lost) = followed().await;
+    let mut queued = Vec::new();
+    for _ in 0..5 {
+        app.clock.advance(QUARTER);
+        sweeper::run(&app.state).await.unwrap();
+        queued.push(waiting(&app).await);
+    }
+    assert_eq!(queued, [1, 2, 3, 3, 3]);
+    assert_eq!(read(&app, "reddit", "reddit-aa").await.get("queuedUntil"), None);
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    assert_eq!(items(&app, "global").await.len(), 1, "scraped once for all messages");
+}
+
+#[tokio::test]
+async fn a_scrape_that_became_a_dead_letter_is_not_queued_by_the_sweeper() {
+    let (app, _web, delivery) = followed().await;
+    let failed = delivery.into_failed(QUEUE, Some("the site is down".to_owned()));
+    scrape::give_up(&app.state, failed.clone()).await.unwrap();
+    scrape::give_up(&app.state, failed).await.unwrap();
+    assert_eq!(read(&app, "reddit", "reddit-aa").await.get("queuedUntil"), None);
+    app.clock.advance(QUARTER);
+    sweeper::run(&app.state).await.unwrap();
+    assert_eq!(waiting(&app).await, 0);
 }
 
 #[tokio::test]

@@ -298,6 +298,10 @@ async fn look_ups_are_served_by_indexes() {
             Query::all(Container::ScraperSources).matching(pluckit::store::Filter::equal("createdBy", "ada")),
             "ScraperSources_by_createdBy_asc_across",
         ),
+        (
+            pluckit::data::sources::overdue_query(datetime!(2026-03-02 09:15 UTC).into()),
+            "ScraperSources_by_queuedUntil_asc_across",
+        ),
     ] {
         let plan = store.query_plan(&query).await.unwrap();
         assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
