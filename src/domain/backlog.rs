@@ -74,7 +74,11 @@ impl Backlog {
         for _ in 0..TRIES {
             let now = Timestamp::from(self.clock.now());
             let (mut backlog, version) = self.data.backlogs.find(user).await?;
-            if backlog.waiting.contains_key(&work.name()) {
+            let name = work.name();
+            // A place of earlier work of this name, which is done, does not count: then a new one is taken.
+            if let Some(since) = backlog.waiting.remove(&name)
+                && self.still_waits(user, &name, since, now).await?
+            {
                 return Ok(true);
             }
             if backlog.waiting.len() >= self.places {
@@ -86,7 +90,7 @@ impl Backlog {
                     return Ok(false);
                 }
             }
-            backlog.waiting.insert(work.name(), now);
+            backlog.waiting.insert(name, now);
             if self.data.backlogs.save(&backlog, version.as_ref()).await? {
                 return Ok(true);
             }

@@ -370,6 +370,30 @@ async fn a_scrape_that_became_a_dead_letter_is_not_queued_by_the_sweeper() {
 }
 
 #[tokio::test]
+async fn a_place_of_work_that_is_done_is_none_for_the_same_work_again() {
+    let web = Web::start().await;
+    let app = TestApp::builder().web(&web).setting("RATE_LIMITS", "true").start();
+    for name in ["aa", "bb", "cc", "dd"] {
+        show_posts(&web, name, &["p1"]);
+        save(&app, subreddit(name)).await;
+    }
+    let ada = app.user("ada").await;
+    let follow = async |name: &str| ada.post(&format!("/api/scraper/subscribe/reddit-{name}"), json!({})).await.status;
+    for name in ["aa", "bb", "cc"] {
+        assert_eq!(follow(name).await, StatusCode::CREATED);
+    }
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    app.clock.advance(QUARTER);
+    for name in ["aa", "bb", "cc"] {
+        assert_eq!(follow(name).await, StatusCode::CREATED, "{name} was scraped a while ago");
+    }
+    assert_eq!(waiting(&app).await, 3);
+    assert_eq!(follow("dd").await, StatusCode::TOO_MANY_REQUESTS);
+    assert!(work_off(&app).await.iter().all(Result::is_ok));
+    assert_eq!(follow("dd").await, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn a_user_has_so_many_scrapes_and_operations_waiting() {
     let web = Web::start().await;
     let app = TestApp::builder().web(&web).setting("RATE_LIMITS", "true").start();
