@@ -41,6 +41,8 @@ const LARGEST_BODY: usize = 1024 * 1024;
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// Delay before work that another worker holds is tried again.
 const NOT_NOW_PAUSE: Duration = Duration::from_secs(5);
+/// How long a call waits for another worker. The rest of the time limit, at least half of it, is left for the work.
+const PATIENCE: Duration = Duration::from_secs(TIME_LIMIT.as_secs() / 2);
 
 /// Returns the endpoints of `functions`. Mount them only when the host started us, because they trust the caller.
 pub fn router(functions: &'static [Function], state: &AppState) -> Router<AppState> {
@@ -140,8 +142,8 @@ async fn handle(
     delivery: Delivery,
 ) -> Result<(), JobError> {
     let started = Instant::now();
-    let attempt = |left| trigger.handle(&app, delivery.clone(), left);
-    let outcome = while_held_elsewhere(&app, TIME_LIMIT, NOT_NOW_PAUSE, attempt).await;
+    let attempt = |waited| trigger.handle(&app, delivery.clone(), TIME_LIMIT.saturating_sub(waited));
+    let outcome = while_held_elsewhere(&app, PATIENCE, NOT_NOW_PAUSE, attempt).await;
     log_outcome(&app, name, &outcome, started);
     outcome
 }

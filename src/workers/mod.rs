@@ -359,20 +359,19 @@ impl QueueTrigger {
     }
 }
 
-/// Repeats an attempt while another worker holds the work, up to `limit` and until the process stops. Releasing the
-/// message would use up one of few deliveries, and the lease of a dead process outlives them. `attempt` gets the time
-/// left.
+/// Repeats an attempt while another worker holds the work, for at most `patience` and until the process stops.
+/// Releasing the message would use up one of few deliveries, and the lease of a dead process outlives them. `attempt`
+/// gets the time since the first one, which is less than `patience`.
 async fn while_held_elsewhere<F: Future<Output = Result<(), JobError>>>(
     app: &AppState,
-    limit: Duration,
+    patience: Duration,
     pause: Duration,
     mut attempt: impl FnMut(Duration) -> F,
 ) -> Result<(), JobError> {
     let started = Instant::now();
     loop {
-        let left = limit.saturating_sub(started.elapsed());
-        let outcome = attempt(left).await;
-        let may_wait = matches!(outcome, Err(JobError::NotNow)) && left > pause;
+        let outcome = attempt(started.elapsed()).await;
+        let may_wait = matches!(outcome, Err(JobError::NotNow)) && started.elapsed() + pause < patience;
         if !may_wait || app.shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return outcome;
         }

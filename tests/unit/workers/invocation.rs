@@ -93,6 +93,24 @@ async fn work_that_somebody_else_does_is_waited_for() {
     assert_eq!(post.await.unwrap().status(), 500, "but not for ever");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_for_another_worker_leaves_half_of_its_time_for_the_work() {
+    let app = hosted();
+    let (held, free_at_last) = (fresh_key(), fresh_key());
+    let call = async |text: &str| {
+        let started = tokio::time::Instant::now();
+        let body = Body::from(envelope("Scripted", text, 1).to_string());
+        let answer = app.service().oneshot(Request::post("/Scripted").body(body).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 500);
+        started.elapsed().as_secs()
+    };
+    let waited = call(&script(&held, &["not now"])).await;
+    let attempts = record(&held).begun.len();
+    assert_eq!((waited, attempts), (265, 54), "an attempt every five seconds for four and a half minutes");
+    let steps: Vec<_> = std::iter::repeat_n("not now", attempts - 1).chain(["hang"]).collect();
+    assert_eq!(call(&script(&free_at_last, &steps)).await, 9 * 60, "the last attempt has the rest of the time");
+}
+
 #[tokio::test]
 async fn what_cannot_be_done_is_kept_and_done_with() {
     let app = hosted();
