@@ -24,6 +24,8 @@ use bytes::Bytes;
 use futures::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::Date;
+use time::format_description::well_known::Iso8601;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 use tracing::{Instrument, info, warn};
@@ -158,7 +160,7 @@ pub struct Message {
 
 impl QueueMessage for Message {
     fn check(&self) -> Result<(), String> {
-        let is_day = |day: &String| day.len() == 10 && day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let is_day = |day: &String| Date::parse(day, &Iso8601::DATE).is_ok_and(|date| date.to_string() == *day);
         if self.source_id.as_str().is_empty() || !self.day.iter().all(is_day) {
             return Err("the message's source or day is not valid".to_owned());
         }

@@ -366,7 +366,10 @@ async fn a_source_that_fails_stops_no_other() {
 #[tokio::test]
 async fn a_message_that_makes_no_sense_is_given_up_and_one_about_nothing_is_done() {
     let scene = Scene::new(&[]).await;
-    for text in ["", "{}", "[]", r#"{"sourceId": ""}"#, r#"{"sourceId": 7}"#, r#"{"sourceId": "aa", "day": "x"}"#] {
+    let days = ["x", "----------", "2026-13-01", "2026-02-30", "2026-061", "20260302", "2026-W10-1"];
+    let days = days.map(|day| json!({"sourceId": "aa", "day": day}).to_string());
+    let texts = ["", "{}", "[]", r#"{"sourceId": ""}"#, r#"{"sourceId": 7}"#];
+    for text in texts.into_iter().chain(days.iter().map(String::as_str)) {
         let outcome = scrape::run(&scene.app.state, delivery(text)).await;
         assert!(matches!(outcome, Err(JobError::GiveUp(_))), "{text}");
     }
