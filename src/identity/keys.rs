@@ -153,17 +153,16 @@ impl Inner {
         }
         let inner = self.clone();
         let task = self.tasks.spawn(async move { inner.fetch_and_keep().await }.in_current_span());
-        // The task ends early only when the runtime shuts down; then there are no waiters.
+        // The task fails only if it panicked or the runtime shuts down.
         let fetch = task.map(drop).boxed().shared();
         state.fetch = Some(fetch.clone());
         Some(fetch)
     }
 
     async fn fetch_and_keep(&self) {
+        let _fetching = Fetching(self);
         let fetched = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await.unwrap_or(Err(Error::TimedOut));
         let mut state = self.state.lock();
-        state.fetch = None;
-        state.fetched_at = Some(self.clock.instant());
         match fetched {
             Ok(keys) => state.keys = Some(keys),
             Err(error) => {
@@ -218,6 +217,18 @@ impl Inner {
         let body = net::read_at_most(response, LARGEST_SET_BYTES).await.map_err(Error::Unreachable)?;
         let body = body.ok_or(Error::TooLong)?;
         Ok((serde_json::from_slice(&body).map_err(Error::Unreadable)?, life))
+    }
+}
+
+/// Notes the end of a fetch when it is dropped, so that a panic does not prevent later fetches.
+struct Fetching<'a>(&'a Inner);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        let now = self.0.clock.instant();
+        let mut state = self.0.state.lock();
+        state.fetch = None;
+        state.fetched_at = Some(now);
     }
 }
 

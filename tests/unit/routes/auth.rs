@@ -2,18 +2,23 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use pluckit::base::clock::{Clock, ManualClock};
+use pluckit::identity::keys::KeySet;
 use pluckit::model::ids::UserId;
+use pluckit::net;
 use pluckit::store::sqlite::SqliteStore;
 use pluckit::store::{Container, Query};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use time::macros::datetime;
+use tokio_util::task::TaskTracker;
 
 use crate::support::counted::Counted;
 use crate::support::google::{CLIENT_ID, Google, Key, NEXT, STRANGE};
@@ -356,6 +361,38 @@ async fn a_provider_that_hangs_is_asked_once_for_all_who_wait() {
     assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK);
     crate::support::until("it is asked meanwhile", async || google.fetches() == 3).await;
     assert_eq!(app.bearer(&token).get(MEMORY).await.status, StatusCode::OK);
+}
+
+/// A clock of which one reading panics.
+struct Faulty {
+    clock: ManualClock,
+    readings: AtomicUsize,
+}
+
+impl Clock for Faulty {
+    fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        // The first reading is that of the caller, the second one that of the fetch.
+        assert_ne!(self.readings.fetch_add(1, Ordering::SeqCst), 1, "as the test wants it");
+        self.clock.instant()
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_does_not_prevent_the_next_one() {
+    let google = Google::start().await;
+    let clock = ManualClock::new(datetime!(2026-03-02 09:15 UTC));
+    let clock = Arc::new(Faulty { clock, readings: AtomicUsize::new(0) });
+    let url = google.url.parse().unwrap();
+    let keys = KeySet::new(url, net::services().unwrap(), clock.clone(), TaskTracker::new());
+    assert!(keys.find(Some("key-1")).await.is_err());
+    assert_eq!(google.fetches(), 1);
+    clock.clock.advance(Duration::from_secs(2));
+    assert!(keys.find(Some("key-1")).await.unwrap().is_some());
+    assert_eq!(google.fetches(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
