@@ -32,6 +32,11 @@ impl Clock for SystemClock {
     }
 }
 
+/// Converts a duration to whole milliseconds.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A clock that moves only when told to.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<(OffsetDateTime, Instant)>);

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::message::Fault;
 use super::{Outcome, Server, text};
+use crate::base::clock::milliseconds;
 use crate::domain::chat::tools::{self, Effect, Tool, ToolOutput, Traits};
 use crate::domain::quota::{Caller, Exceeded};
 use crate::llm::CallContext;
@@ -36,7 +37,7 @@ impl Server {
         let output = self.run(&**tool, &traits, &arguments.to_string()).await;
         let (is_error, duration) = (output.is_error, began.elapsed());
         let reads = traits.effect == Effect::Reads;
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = milliseconds(duration);
         info!(user.id = %self.user, mcp.tool = name, mcp.reads = reads, is_error, duration_ms, "tool called");
         Ok(Outcome::once(result(name, output, &traits)))
     }

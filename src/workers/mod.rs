@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tracing::{Span, field, info, info_span, warn};
 
 use crate::base::chain::{Cause, Chain};
+use crate::base::clock::milliseconds;
 use crate::config::{Config, POISON_SUFFIX, QueueNames};
 use crate::domain::dead_letters::FailedMessage;
 use crate::domain::work::WorkError;
@@ -412,7 +413,7 @@ fn log_outcome(app: &AppState, function: &'static str, outcome: &Result<(), JobE
     if app.telemetry.is_tracing() && matches!(outcome, Err(JobError::Retry(_) | JobError::GiveUp(_))) {
         Span::current().record("otel.status_code", "ERROR");
     }
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let duration_ms = milliseconds(started.elapsed());
     match outcome {
         Ok(()) => info!(duration_ms, "function done"),
         Err(JobError::NotNow) => info!(duration_ms, "function postponed: another worker holds the work"),

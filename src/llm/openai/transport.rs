@@ -25,6 +25,7 @@ use tracing::warn;
 use super::lines::Lines;
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
+use crate::base::clock::milliseconds;
 use crate::llm::Error;
 use crate::telemetry::trace_context;
 
@@ -213,7 +214,7 @@ impl Call {
     /// Waits for the next attempt, or fails with the last failure.
     async fn wait_after(&self, failure: Failure, attempt: u32) -> Result<u32, Failed> {
         let Some(wait) = self.pause(&failure, attempt) else { return Err(failure.failed) };
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let wait_ms = milliseconds(wait);
         warn!(attempt, wait_ms, error = %Chain(&failure.failed.error), "model request failed, trying again");
         tokio::time::sleep(wait).await;
         Ok(attempt + 1)
