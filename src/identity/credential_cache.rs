@@ -59,8 +59,13 @@ impl<T: Clone> CredentialCache<T> {
 
     /// Caches the result of a look-up, unless something was revoked since it began.
     pub fn remember(&self, LookUp(begun): LookUp, hash: String, finding: T) {
-        if self.revocations.load(Ordering::Acquire) == begun {
-            self.known.insert(hash, finding);
+        let is_current = || self.revocations.load(Ordering::Acquire) == begun;
+        if is_current() {
+            self.known.insert(hash.clone(), finding);
+            // A revocation since the check has found nothing to remove.
+            if !is_current() {
+                self.known.remove(&hash);
+            }
         }
     }
 
