@@ -33,6 +33,7 @@ use self::metrics::Metrics;
 use self::observe::Observer;
 use self::otlp::Providers;
 use self::recent::RecentLines;
+use crate::base::clock::milliseconds;
 use crate::config;
 use crate::config::LogFormat;
 
@@ -74,22 +75,24 @@ impl Telemetry {
 
     /// Sends buffered data. After `limit`, sending continues in the background.
     pub async fn flush(&self, limit: Duration) {
-        self.finish(limit, "telemetry not flushed in time", |providers, _| providers.flush()).await;
+        if !self.finish(limit, |providers, _| providers.flush()).await {
+            warn!(limit_ms = milliseconds(limit), "telemetry not flushed in time");
+        }
     }
 
     /// Sends buffered data and shuts down.
     pub async fn shut_down(&self, limit: Duration) {
-        self.finish(limit, "telemetry not shut down in time", Providers::shut_down).await;
+        if !self.finish(limit, Providers::shut_down).await {
+            warn!(limit_ms = milliseconds(limit), "telemetry not shut down in time");
+        }
     }
 
-    async fn finish(&self, limit: Duration, late: &'static str, work: fn(&Providers, Duration)) {
-        let Some(providers) = self.providers.clone() else { return };
+    /// Does this with the exporters, if there are any. Returns whether it was done within the limit.
+    async fn finish(&self, limit: Duration, work: fn(&Providers, Duration)) -> bool {
+        let Some(providers) = self.providers.clone() else { return true };
         // The exporters block their callers.
         let work = tokio::task::spawn_blocking(move || work(&providers, limit));
-        match tokio::time::timeout(limit, work).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => warn!(limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), late),
-        }
+        matches!(tokio::time::timeout(limit, work).await, Ok(Ok(())))
     }
 }
 
