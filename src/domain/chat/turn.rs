@@ -2,8 +2,6 @@
 //!
 //! An answer of the model and the results of its tools are a step. A turn can be resumed after any finished step.
 
-use std::time::Duration;
-
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
@@ -11,6 +9,7 @@ use super::follow_up::{self, FollowUp};
 use super::runs::Log;
 use super::tools::{self, LONGEST_RESULT, ToolOutput, shorten};
 use super::{Chat, PreparedTurn, history, prompt};
+use crate::base::clock::milliseconds;
 use crate::llm::{self, CallContext, ChatRequest, Message, Part, Purpose, ToolCall};
 use crate::model::chat_run::{ChatEvent, FinishedCall, FinishedStep, Role};
 use crate::model::ids::UserId;
@@ -284,9 +283,4 @@ impl Chat {
         };
         tools::call(tool, user, context, &call.arguments).await
     }
-}
-
-/// Converts a duration to whole milliseconds.
-pub fn milliseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,10 +16,11 @@ use super::log::{Log, LogWriter};
 use super::view::Fold;
 use crate::base::backoff::{Backoff, Jitter};
 use crate::base::chain::Chain;
+use crate::base::clock::milliseconds;
 use crate::data;
 use crate::data::chat_runs::{Appended, ChatRuns};
 use crate::data::lease::{self, Claimed, Decision, Held, Standing};
-use crate::domain::chat::turn::{Conversation, Stop, milliseconds};
+use crate::domain::chat::turn::{Conversation, Stop};
 use crate::domain::chat::{PreparedTurn, TURN_TIMEOUT, memory, subject};
 use crate::domain::quota::StreamPermit;
 use crate::model::chat_run::{ChatEvent, ChatRun, LogPiece, LoggedEvent, RunStatus, StopReason};
@@ -101,18 +102,12 @@ impl Work {
 
     /// Works on the run until it is over or belongs to another process.
     pub async fn run(mut self) {
+        let mut leaves = Leaves { runs: self.runs.clone(), live: self.live.clone(), end: End::Elsewhere };
         let permit = self.permit.take();
-        let end = match self.held.take() {
+        leaves.end = match self.held.take() {
             Some(held) => Box::pin(self.run_stored(Arc::new(held), permit)).await,
             None => Box::pin(self.run_unstored(permit)).await,
         };
-        {
-            let mut here = self.runs.0.here.lock();
-            if here.get(&self.live.id).is_some_and(|live| Arc::ptr_eq(live, &self.live)) {
-                here.remove(&self.live.id);
-            }
-        }
-        self.live.end(end);
     }
 
     async fn run_stored(&self, held: Arc<Held<ChatRun>>, permit: Option<Arc<StreamPermit>>) -> End {
@@ -316,6 +311,25 @@ impl Work {
             Outcome::Answered => {}
         }
         end_record(run, outcome.status());
+    }
+}
+
+/// Ends a run in this process when its work ends, also by a panic.
+struct Leaves {
+    runs: Runs,
+    live: Arc<Live>,
+    end: End,
+}
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        {
+            let mut here = self.runs.0.here.lock();
+            if here.get(&self.live.id).is_some_and(|live| Arc::ptr_eq(live, &self.live)) {
+                here.remove(&self.live.id);
+            }
+        }
+        self.live.end(self.end);
     }
 }
 
