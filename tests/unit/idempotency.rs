@@ -202,6 +202,25 @@ async fn added(app: &TestApp, user: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
+async fn an_item_created_before_the_process_died_is_shown_as_it_is_now() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await.header("idempotency-key", "key-1");
+    let create = async || ada.post("/api/wardrobe", json!({"category": "Tops", "brand": "A"})).await;
+    let created = create().await.json();
+    let key = record(&app, "ada").await;
+    let mut record: Value = app.state.data.store.read(&key).await.unwrap().unwrap().parse().unwrap();
+    record["answer"] = Value::Null;
+    app.state.data.store.upsert(&key, &record).await.unwrap();
+    let path = format!("/api/wardrobe/{}", created["id"].as_str().unwrap());
+    let edited = app.user("ada").await.put(&path, json!({"id": created["id"], "category": "Tops", "brand": "B"})).await;
+    assert_eq!(edited.status, StatusCode::NO_CONTENT);
+    app.clock.advance(Duration::from_secs(60));
+    let again = create().await;
+    assert_eq!((again.status, &again.json()["brand"]), (StatusCode::CREATED, &json!("B")));
+    assert_eq!(again.json()["dateAdded"], created["dateAdded"]);
+}
+
+#[tokio::test]
 async fn what_a_request_created_before_its_process_died_is_created_once() {
     let app = TestApp::new();
     let coat = json!({ "id": "coat", "userId": "ada", "category": "Outerwear" });

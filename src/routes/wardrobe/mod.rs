@@ -219,17 +219,23 @@ async fn create_item(
         None => (ItemId::from(new_id.id().simple().to_string()), new_id.may_exist()),
     };
     let document = Value::Object(body.document(&app, &user, &id)?);
-    if !app.data.wardrobe.has_room(&user).await? {
-        return Err(ApiError::Conflict(FULL));
-    }
-    if !app.data.wardrobe.create(&user, &id, &document).await? && !may_exist {
-        return Err(ApiError::Conflict("An item with this id exists already."));
-    }
+    let earlier = if may_exist { app.data.wardrobe.find(&user, &id).await? } else { None };
+    let item = match earlier {
+        Some((item, _)) => item,
+        None => {
+            if !app.data.wardrobe.has_room(&user).await? {
+                return Err(ApiError::Conflict(FULL));
+            }
+            if !app.data.wardrobe.create(&user, &id, &document).await? {
+                return Err(ApiError::Conflict("An item with this id exists already."));
+            }
+            serde_json::from_value(document).map_err(ApiError::internal)?
+        }
+    };
     // The weekly digest iterates over profiles. A failure does not affect the item.
     if let Err(error) = app.data.profiles.create_if_missing(&user).await {
         warn!(user.id = %user, error = %Chain(&error), "profile not created with the first item");
     }
-    let item = serde_json::from_value(document).map_err(ApiError::internal)?;
     let mut response = (StatusCode::CREATED, AppJson(ItemResponse::new(&app, item))).into_response();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/wardrobe/{id}")) {
         response.headers_mut().insert(LOCATION, location);
