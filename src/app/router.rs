@@ -1,5 +1,6 @@
 //! The complete service: all groups of routes, each inside the layers that follow from its rules, and the layers around
-//! all of them, outermost first: trailing slash, request id and log line, CORS, panics, concurrent requests.
+//! all of them, outermost first: trailing slash, request id and log line, CORS, panics, disconnecting clients, concurrent
+//! requests.
 
 use std::any::Any;
 
@@ -21,6 +22,7 @@ use crate::http::layers::auth::{
 };
 use crate::http::layers::bodies::bound_body;
 use crate::http::layers::cors::{allow_origins, refuse_preflight};
+use crate::http::layers::disconnect::complete_changes;
 use crate::http::layers::idempotency::{Repeats, Rules, repeat_answers};
 use crate::http::layers::limits::{admit_service, limit_address, limit_upload, limit_user, shed};
 use crate::http::layers::log::{log_probe, log_request};
@@ -150,6 +152,7 @@ pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: Ap
             .layer(from_fn_with_state(state.clone(), log_request))
             .layer(from_fn(write_openai_errors))
             .layer(inside)
+            .layer(from_fn_with_state(state.clone(), complete_changes))
             .layer(from_fn_with_state(state.clone(), shed)),
     );
     NormalizePathLayer::trim_trailing_slash().layer(probes.merge(routes).with_state(state))

@@ -26,6 +26,7 @@ use crate::http::extract::description::described;
 use crate::http::extract::parts::Content;
 use crate::http::extract::{AppJson, AppPath, CallerOffset, Fields, Read, trace_name};
 use crate::http::layers::auth::CurrentUser;
+use crate::http::layers::disconnect::Client;
 use crate::http::layers::openai_errors::{ErrorBody, OpenAiError};
 use crate::model::chat_run::OnDisconnect;
 use crate::model::ids::UserId;
@@ -315,6 +316,7 @@ async fn create_completion(
     State(app): State<AppState>,
     CurrentUser(user): CurrentUser,
     CallerOffset(offset): CallerOffset,
+    client: Client,
     headers: HeaderMap,
     AppJson(body): AppJson<CompletionRequest>,
 ) -> Result<Response, OpenAiError> {
@@ -339,8 +341,14 @@ async fn create_completion(
     };
     if !is_streamed {
         let mut text = String::new();
-        while let Some((_, event)) = events.next().await {
-            text.extend(answer.text_of(event));
+        let reading = async {
+            while let Some((_, event)) = events.next().await {
+                text.extend(answer.text_of(event));
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = client.disconnected() => {}
         }
         return match answer.failure() {
             Some(detail) => Err(ApiError::StepUnavailable { detail, cause: Arc::new(TurnFailed) }.into()),

@@ -21,6 +21,7 @@ mod configured;
 mod costs;
 mod cutouts;
 mod demo;
+mod disconnects;
 mod doctor;
 mod documents;
 mod faults;

@@ -18,6 +18,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use crate::base::chain::Chain;
+use crate::base::clock::milliseconds;
 use crate::base::text::cut;
 use crate::http::error::ApiError;
 use crate::http::layers::limits::address_of;
@@ -28,6 +29,9 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// Status in logs and metrics of a request whose client disconnected before it had an answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Longest path that is logged, in characters.
 const LONGEST_PATH: usize = 200;
@@ -57,8 +61,24 @@ pub async fn log_probe(State(app): State<AppState>, request: Request, next: Next
 
 async fn log(entry: LogEntry, mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(RequestId(entry.id.clone()));
-    let response = next.run(request).instrument(entry.span.clone()).await;
-    entry.finish(response)
+    let span = entry.span.clone();
+    let mut unanswered = Unanswered(Some(entry));
+    let response = next.run(request).instrument(span).await;
+    match unanswered.0.take() {
+        Some(entry) => entry.finish(response),
+        None => response,
+    }
+}
+
+/// A request without an answer. If its client disconnects, this is dropped and writes the log line.
+struct Unanswered(Option<LogEntry>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.abandon();
+        }
+    }
 }
 
 /// Fields of a request's log line.
@@ -135,6 +155,21 @@ impl LogEntry {
         Self { id, started: Instant::now(), is_probe, uri: request.uri().clone(), address, span, seen }
     }
 
+    /// Logs that the client disconnected before it had an answer.
+    fn abandon(self) {
+        let duration = self.started.elapsed();
+        if let Some(seen) = &self.seen {
+            seen.finish(CLIENT_CLOSED_REQUEST, duration, &self.span);
+        }
+        let duration_ms = milliseconds(duration);
+        let _entered = self.span.enter();
+        if self.is_probe {
+            debug!(http.status = CLIENT_CLOSED_REQUEST, duration_ms, "client disconnected before the answer");
+        } else {
+            info!(http.status = CLIENT_CLOSED_REQUEST, duration_ms, "client disconnected before the answer");
+        }
+    }
+
     /// Logs the response and adds the common headers.
     fn finish(self, mut response: Response) -> Response {
         let status = response.status().as_u16();
@@ -142,7 +177,7 @@ impl LogEntry {
         if let Some(seen) = &self.seen {
             seen.finish(status, duration, &self.span);
         }
-        let duration_ms = millis(duration);
+        let duration_ms = milliseconds(duration);
         let refusal = response.extensions().get::<ApiError>().and_then(ApiError::refusal);
         self.span.in_scope(|| match response.extensions().get::<ApiError>() {
             Some(
@@ -206,7 +241,7 @@ struct StreamEnd {
 impl Drop for StreamEnd {
     fn drop(&mut self) {
         let Self { started, status, begun_ms, is_complete, .. } = *self;
-        let duration_ms = millis(started.elapsed());
+        let duration_ms = milliseconds(started.elapsed());
         self.span.in_scope(|| info!(http.status = status, duration_ms, begun_ms, is_complete, "request answered"));
     }
 }
@@ -237,10 +272,6 @@ impl hyper::body::Body for LoggedStream {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns a path as it is logged. A caller may have put anything into it, so segments that could be a credential or an

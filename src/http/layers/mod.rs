@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod bodies;
 pub mod cors;
+pub mod disconnect;
 pub mod flusher;
 pub mod idempotency;
 pub mod limits;

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
@@ -148,10 +147,7 @@ async fn cut_out_again(
     if !(0.0..=1.0).contains(&threshold) {
         return Err(BAD_THRESHOLD);
     }
-    let drafts = app.drafts.clone();
-    // The work completes even if the client disconnects.
-    let work = async move { drafts.cut_out_again(&user, &id, CutoutOptions { mode, threshold }).await };
-    let item = app.tasks.spawn(work.in_current_span()).await.map_err(ApiError::internal)??;
+    let item = app.drafts.cut_out_again(&user, &id, CutoutOptions { mode, threshold }).await?;
     let cutout = item.cutout.clone().map(CutoutResponse::from);
     let item = ItemResponse::new(&app, item.into_item().map_err(ApiError::internal)?);
     Ok(AppJson(CutoutAgainResponse { item, cutout }))

@@ -3,7 +3,6 @@
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use serde::Serialize;
-use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,10 +90,7 @@ async fn upload_photo(
     let is_true = |name| upload.text(&[name]).is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let (skip_segmentation, is_wishlisted) = (is_true(SKIP_SEGMENTATION), is_true(IS_WISHLISTED));
     let upload = Upload { photo: upload.picture, skip_segmentation, is_wishlisted };
-    let drafts = app.drafts.clone();
-    // The whole photo has arrived, so store it even if the client disconnects.
-    let keeping = app.tasks.spawn(async move { drafts.upload(&user, upload).await }.in_current_span());
-    let draft = keeping.await.map_err(ApiError::internal)??;
+    let draft = app.drafts.upload(&user, upload).await?;
     Ok((StatusCode::ACCEPTED, answer(&app, draft)?))
 }
 
