@@ -3,6 +3,7 @@
 pub mod chat_events;
 pub mod error;
 pub mod extract;
+pub mod items;
 pub mod layers;
 pub mod respond;
 pub mod ui_messages;

@@ -8,8 +8,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::wardrobe::NO_ITEM;
-use super::wardrobe::item::ItemResponse;
 use crate::data::update::Edit;
 use crate::domain::collections::{self, Added, Created, Join, NewCollection};
 use crate::domain::quota::Caller;
@@ -17,6 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{INVALID_BODY, TextJson, TextPath};
+use crate::http::items::{ItemResponse, NO_ITEM};
 use crate::http::layers::answers::LargeList;
 use crate::http::layers::auth::CurrentUser;
 use crate::model::collection::{Collection, MAX_ITEMS};

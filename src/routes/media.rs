@@ -33,6 +33,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::description::described;
 use crate::http::extract::upload::{FORM_OVERHEAD, LONGEST_FIELD, Part, PictureFile, Upload};
 use crate::http::extract::{AppJson, AppPath, AppQuery, Fields, Read, trace_name};
+use crate::http::items::BAD_MODE;
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfNoneMatch, has_match};
 use crate::imaging::segment::{CutoutMode, CutoutOptions};
@@ -53,7 +54,6 @@ const PICTURE_ID: &str = concat!(
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
 const BAD_ID: ApiError = ApiError::BadRequest("item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.");
-pub(super) const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
 /// Longest name of a cut-out mode, in characters.
 const LONGEST_MODE: usize = 16;
 /// Cache policy of finished pictures, which are never overwritten.

@@ -88,6 +88,39 @@ fn a_folder_uses_only_those_above_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The other routes that a file of `routes` uses. `name` is its path below `routes`.
+fn routes_used(name: &Path, text: &str, routes: &[String]) -> Vec<String> {
+    let own = name.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+    let is_loose = name.components().count() == 1;
+    let mut found: Vec<String> = Vec::new();
+    for route in routes.iter().filter(|route| *route != own) {
+        let paths = [format!("crate::routes::{route}"), format!("super::super::{route}"), format!("super::{route}")];
+        let searched = if is_loose { &paths[..] } else { &paths[..2] };
+        if searched.iter().any(|path| text.contains(&format!("{path}::")) || text.contains(&format!("{path};"))) {
+            found.push(format!("{own} uses {route}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn routes_do_not_use_other_routes() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/routes");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    let names: Vec<&Path> = files.iter().map(|file| file.strip_prefix(&source).unwrap()).collect();
+    let first = |name: &&Path| name.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
+    let routes: Vec<String> = names.iter().map(first).map(|name| name.trim_end_matches(".rs").to_owned()).collect();
+    assert!(routes.len() > 25, "the routes were not found");
+    let used = files.iter().zip(&names).filter(|(_, name)| **name != Path::new("mod.rs"));
+    let wrong: Vec<String> =
+        used.flat_map(|(file, name)| routes_used(name, &fs::read_to_string(file).unwrap(), &routes)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let [media, wardrobe] = ["media.rs", "wardrobe/cutouts.rs"].map(Path::new);
+    assert_eq!(routes_used(media, "use super::wardrobe::NO_ITEM;", &routes)[0], "media uses wardrobe");
+    assert_eq!(routes_used(wardrobe, "use crate::routes::media::BAD_MODE;", &routes)[0], "wardrobe uses media");
+}
+
 #[test]
 fn a_wrong_use_is_found() {
     assert_eq!(faults("store", "use crate::domain::chat::Chat;"), ["store uses domain"]);

@@ -8,19 +8,17 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::NO_ITEM;
-use super::item::ItemResponse;
 use crate::base::schema::verbatim;
 use crate::domain::drafts::ItemPictures;
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::text::{TextJson, TextPath};
+use crate::http::items::{BAD_MODE, ItemResponse, NO_ITEM};
 use crate::http::layers::auth::CurrentUser;
 use crate::imaging::segment::{CutoutMode, CutoutOptions};
 use crate::model::draft::Cutout;
 use crate::model::ids::ItemId;
 use crate::model::timestamp::Timestamp;
-use crate::routes::media::BAD_MODE;
 use crate::state::AppState;
 
 const BAD_THRESHOLD: ApiError = ApiError::BadRequest("threshold must be a number from 0 to 1.");

@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::item::ItemResponse;
 use crate::domain::drafts::{Accepted, Retried, Upload};
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::text::{LenientQuery, TextPath};
 use crate::http::extract::upload::{self, Part, PictureFile};
+use crate::http::items::ItemResponse;
 use crate::http::layers::auth::CurrentUser;
 use crate::imaging::decode::Format;
 use crate::model::draft::DraftItem;

@@ -2,7 +2,6 @@
 
 pub mod cutouts;
 pub mod drafts;
-pub mod item;
 mod styling;
 mod wears;
 
@@ -18,7 +17,6 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::item::{CreateItemRequest, ItemRequest, ItemResponse};
 use crate::base::chain::Chain;
 use crate::base::schema::verbatim;
 use crate::data::wardrobe::{ItemOrder, ItemsQuery, OWN_FIELDS, Replaced};
@@ -28,6 +26,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{BODY_REQUIRED, LenientQuery, TextJson, TextPath};
+use crate::http::items::{CreateItemRequest, ItemRequest, ItemResponse, NO_ITEM};
 use crate::http::layers::auth::CurrentUser;
 use crate::http::respond::{IfMatch, IfMatchHeader, STALE_VERSION, version_tag};
 use crate::model::ids::ItemId;
@@ -37,9 +36,6 @@ use crate::store::Direction;
 
 /// Largest body of a request of the wardrobe API, pictures aside, in bytes.
 pub const LARGEST_BODY: usize = 1024 * 1024;
-
-/// There is no such item, or it is someone else's.
-pub const NO_ITEM: ApiError = ApiError::NotFound("Item not found.");
 
 /// Default number of items per page.
 const PAGE: i64 = 24;

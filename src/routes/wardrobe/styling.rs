@@ -10,8 +10,6 @@ use serde_json::Map;
 use tracing::warn;
 use utoipa::ToSchema;
 
-use super::NO_ITEM;
-use super::item::shown_picture;
 use crate::base::chain::Chain;
 use crate::data;
 use crate::data::styling::StylingActivities;
@@ -20,6 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{BODY_REQUIRED, TextJson, TextPath};
+use crate::http::items::{NO_ITEM, shown_picture};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::ItemId;
 use crate::model::styling::{ActivityStatus, StylingActivity};

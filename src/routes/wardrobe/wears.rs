@@ -5,14 +5,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
-use super::NO_ITEM;
-use super::item::{ItemResponse, WeatherResponse};
 use crate::data::wardrobe::Worn;
 use crate::domain::wardrobe::wears::{self, NewWearFields};
 use crate::http::error::ApiError;
 use crate::http::extract::AppJson;
 use crate::http::extract::new_id::NewId;
 use crate::http::extract::text::{LenientQuery, TextJson, TextPath};
+use crate::http::items::{ItemResponse, NO_ITEM, WeatherResponse};
 use crate::http::layers::auth::CurrentUser;
 use crate::model::ids::{ItemId, UserId};
 use crate::model::timestamp::Timestamp;

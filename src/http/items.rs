@@ -22,6 +22,11 @@ use crate::state::AppState;
 /// Longest picture URL, in bytes.
 const LONGEST_URL: usize = 2048;
 
+/// There is no such item, or it is someone else's.
+pub const NO_ITEM: ApiError = ApiError::NotFound("Item not found.");
+/// The mode of a cut-out is unknown.
+pub const BAD_MODE: ApiError = ApiError::BadRequest("mode must be auto, plain, network or none.");
+
 /// An item on the wire. Lists, flags and the wear count are always there; other fields are left out when they are not
 /// known.
 #[derive(Serialize, ToSchema)]
