@@ -32,8 +32,10 @@ const SIGN_IN: &str = "/api/auth/mobile-token";
 const REFRESH: &str = "/api/auth/refresh";
 const CHAT: &str = "/api/chat";
 const MEMORY: &str = "/api/chat/memory";
-/// Time limit of things that should happen at once.
-const SOON: Duration = Duration::from_secs(5);
+/// Time limit of things that should happen at once, on a machine of any load.
+const SOON: Duration = Duration::from_secs(20);
+/// What the log says when a shutdown did not wait any longer.
+const GRACE_IS_OVER: &str = "streams still open after the grace period";
 
 /// Somebody who talks to a process.
 #[derive(Clone)]
@@ -365,13 +367,11 @@ async fn a_stalled_stream_is_told_after_ten_seconds() {
         let begin = Instant::now();
         service.signal(signal);
         wait_until_refused(address);
-        let status = service.wait(Duration::from_secs(15));
-        let took = begin.elapsed();
-        assert_eq!(status.code(), Some(0));
-        assert!((9..12).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(service.wait(SOON * 2).code(), Some(0));
+        assert!(begin.elapsed() >= Duration::from_secs(9), "{:?}", begin.elapsed());
         stream.push_str(&response.text().await.expect("the answer ends as every answer"));
         assert_eq!(kinds(&events(&stream)), ["token", "error", "done"]);
-        assert!(service.log().contains("streams still open after the grace period"));
+        assert!(service.log().contains(GRACE_IS_OVER));
     }
 }
 
@@ -384,10 +384,9 @@ async fn whoever_interrupts_twice_does_not_wait() {
     service.signal("INT");
     wait_until_refused(address);
     assert!(service.is_running());
-    let begin = Instant::now();
     service.signal("INT");
     assert_eq!(service.wait(SOON).code(), Some(0));
-    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    assert!(!service.log().contains(GRACE_IS_OVER));
     stream.push_str(&response.text().await.expect("the answer ends as every answer"));
     assert_eq!(kinds(&events(&stream)), ["token", "error", "done"]);
 }
@@ -419,7 +418,8 @@ async fn an_idle_service_ends_at_once() {
         assert_eq!(client.get("/api/health").await.0, 200);
         // The client keeps its connection, which must not hold the process.
         service.signal(signal);
-        assert_eq!(service.wait(Duration::from_secs(2)).code(), Some(0), "SIG{signal}");
+        assert_eq!(service.wait(SOON).code(), Some(0), "SIG{signal}");
+        assert!(!service.log().contains(GRACE_IS_OVER));
         drop(client);
     }
 }
@@ -722,7 +722,7 @@ async fn garbage_and_slow_heads_harm_nobody_else() {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
     }
-    assert!((9..20).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_secs(9), "{:?}", begin.elapsed());
     assert!(service.is_running());
     let log = service.log();
     assert_not_logged(&log, ["secret-wo", "panic"]);

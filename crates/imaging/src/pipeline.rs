@@ -100,6 +100,7 @@ impl Pipeline {
 mod tests {
     use std::num::NonZeroUsize;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use async_trait::async_trait;
     use futures::future::join_all;
@@ -156,7 +157,8 @@ mod tests {
                 service.may.add_permits(1);
             }
         };
-        let (results, ()) = tokio::join!(results, watch);
+        let both = async { tokio::join!(results, watch) };
+        let (results, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("nothing hangs");
         assert!(results.iter().all(|result| result.is_ok()));
         assert_eq!(service.most.load(Ordering::SeqCst), FIT);
     }

@@ -1,6 +1,6 @@
 //! Parameters that a server refuses.
 
-use pluckit::llm::{CallContext, ChatRequest, Model, Purpose, ToolSpec};
+use pluckit::llm::{CallContext, ChatRequest, Error, Model, Purpose, ToolSpec};
 use serde_json::json;
 
 use super::{azure, compatible_server, limits, model, read, request, said};
@@ -84,12 +84,14 @@ async fn a_parameter_is_not_given_up_for_a_refusal_that_it_has_no_part_in() {
     server.push(Kind::Complete, too_long());
     server.push(Kind::Complete, too_long());
     let asking = || ChatRequest { max_tokens: Some(9), ..request(Purpose::ExpandQuery) };
-    assert!(model.complete(&CallContext::service(), asking()).await.is_err());
+    let refused = model.complete(&CallContext::service(), asking()).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { status: 400, .. }), "{refused:?}");
     model.complete(&CallContext::service(), asking()).await.unwrap();
     assert_eq!(server.received().last().unwrap().body["max_tokens"], 9);
     // Nor is it for a wrong key.
     server.push(Kind::Complete, Answer::error(401, "invalid_api_key", "max_tokens"));
     let before = server.count();
-    assert!(model.complete(&CallContext::service(), asking()).await.is_err());
+    let refused = model.complete(&CallContext::service(), asking()).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { status: 401, .. }), "{refused:?}");
     assert_eq!(server.count(), before + 1);
 }

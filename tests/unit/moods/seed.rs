@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pluckit::domain::moods::Error;
 use pluckit::model::mood_intake::ChunkReport;
 use serde_json::{Value, json};
 
@@ -126,7 +127,7 @@ async fn moods_are_counted_by_the_run_that_read_the_articles() {
     let moods = &scene.app.state.moods;
     let snippets = moods.collect(3).await.unwrap().snippets;
     let read = async |run| moods.process_chunk(run, &snippets[..25]).await;
-    assert!(read("first").await.is_err());
+    assert!(matches!(read("first").await, Err(Error::Nonsense(_))));
     let report = ChunkReport { snippets: 25, created: 1, grown: 0, unchanged: 0 };
     for _ in 0..2 {
         assert_eq!(read("second").await.unwrap(), report);

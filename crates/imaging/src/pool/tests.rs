@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 
 use super::pixel_pool::PERMIT_BYTES;
 use super::*;
@@ -28,12 +28,17 @@ async fn until(condition: impl Fn() -> bool) {
 async fn no_more_than_its_threads_work_at_once() {
     let pool = pool(3, 100, 10_000);
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    // The first three wait for each other.
+    let (meeting, met) = (Arc::new(Barrier::new(3)), Arc::new(AtomicUsize::new(0)));
     let jobs = (0..50).map(|number| {
         let (pool, running, most) = (pool.clone(), running.clone(), most.clone());
+        let (meeting, met) = (meeting.clone(), met.clone());
         async move {
             pool.run(move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(2));
+                if met.fetch_add(1, Ordering::SeqCst) < 3 {
+                    meeting.wait();
+                }
                 running.fetch_sub(1, Ordering::SeqCst);
                 Ok(number)
             })
@@ -41,7 +46,8 @@ async fn no_more_than_its_threads_work_at_once() {
             .unwrap()
         }
     });
-    let answers = futures::future::join_all(jobs).await;
+    let answers = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(jobs)).await;
+    let answers = answers.expect("three jobs run at once");
     assert_eq!(answers, (0..50).collect::<Vec<_>>());
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
