@@ -74,7 +74,9 @@ fn is_due(memory: Option<&Conversation>, count: usize) -> bool {
     let cooled_down = match memory {
         None => true,
         Some(memory) if memory.summary.is_empty() => true,
-        Some(memory) => memory.messages_since.is_none_or(|since| since + MESSAGES_PER_TURN >= COOL_DOWN_MESSAGES),
+        Some(memory) => {
+            memory.messages_since.is_none_or(|since| since.saturating_add(MESSAGES_PER_TURN) >= COOL_DOWN_MESSAGES)
+        }
     };
     count >= FEWEST_MESSAGES && cooled_down
 }

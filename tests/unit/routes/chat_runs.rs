@@ -360,6 +360,43 @@ async fn a_run_is_stopped_from_the_same_and_from_another_instance() {
     assert_eq!(over.summary(), (200, json!({"status": "completed"})));
 }
 
+/// While the conversation is summarized for the memory, after the last word of the answer.
+#[tokio::test]
+async fn a_run_is_stopped_while_its_memory_is_updated() {
+    let cluster = Cluster::start().await;
+    let here = cluster.instance();
+    let ada = here.user("ada").await;
+    let recent: Vec<Value> = (0..14)
+        .map(|number| json!({"role": if number % 2 == 0 { "user" } else { "assistant" }, "content": "I love navy."}))
+        .collect();
+    for (number, leaves) in [false, true].into_iter().enumerate() {
+        cluster.model.push(Kind::Stream, say(&["Wear ", "navy"]));
+        cluster.model.push(Kind::Complete, Answer::Silence);
+        let body = json!({"message": "Hi", "recentMessages": recent, "chatId": format!("c{number}")});
+        let mut stream = EventStream::ask(&ada, body).await;
+        let run = stream.run();
+        stream.take(2).await;
+        let summaries =
+            || cluster.model.received().iter().filter(|received| matches!(received.kind, Kind::Complete)).count();
+        until("the summary is requested", async || summaries() > number).await;
+        let closed = cluster.model.wait_for_closed_early(number + 1, LIMIT);
+        if leaves {
+            drop(stream);
+            assert!(closed.await.unwrap() <= Duration::from_secs(1));
+        } else {
+            let path = format!("{RUNS}/{run}/stop");
+            let (stopped, closed) = tokio::join!(ada.post(&path, json!({})), closed);
+            assert_eq!(stopped.summary(), (200, json!({"status": "stopped"})));
+            assert!(closed.unwrap() <= Duration::from_millis(200));
+            let rest = stream.rest().await;
+            assert_eq!((&rest[0].event["type"], &rest[0].event["stopped"]), (&json!("done"), &json!("user")));
+        }
+        cluster.until_status(&run, "stopped").await;
+        let shown = ada.get(&format!("{RUNS}/{run}")).await.json();
+        assert_eq!(shown["answer"], "Wear navy");
+    }
+}
+
 #[tokio::test]
 async fn a_page_that_closes_stops_its_chat_with_a_text() {
     let cluster = Cluster::start().await;

@@ -176,13 +176,15 @@ impl Work {
         let started = Instant::now();
         let chat = &self.runs.0.chat;
         let mut conversation = Conversation::new(chat, &self.prepared, self.record.steps.clone(), &log);
-        let outcome = self.supervise(&mut conversation).await;
+        let mut outcome = self.supervise(&mut conversation).await;
         match outcome {
             Outcome::Answered => {
                 let answer = conversation.answer();
                 self.prepared.context.observation.output(&answer);
-                let updated = self.refresh_memory(&answer).await;
-                log.say(ChatEvent::MemoryUpdate { updated }).await;
+                match self.refresh_memory(&answer).await {
+                    Ok(updated) => log.say(ChatEvent::MemoryUpdate { updated }).await,
+                    Err(reason) => outcome = Outcome::Stopped(reason),
+                }
             }
             Outcome::Failed(content) => log.say(ChatEvent::Error { content: content.into() }).await,
             Outcome::Stopped(reason) => debug!(reason = reason.name(), "turn stopped"),
@@ -269,13 +271,17 @@ impl Work {
         }
     }
 
-    async fn refresh_memory(&self, answer: &str) -> bool {
+    /// Updates the memory after an answer, unless the run is stopped. Returns whether the summary was updated.
+    async fn refresh_memory(&self, answer: &str) -> Result<bool, StopReason> {
         // A stored run may reach this point again in another process.
-        let run = self.record.request.is_some().then_some(&self.live.id);
+        let is_stored = self.record.request.is_some();
+        let run = is_stored.then_some(&self.live.id);
         tokio::select! {
             biased;
-            () = self.runs.0.base.ending.cancelled() => false,
-            updated = memory::refresh(&self.runs.0.chat, run, &self.prepared, answer) => updated,
+            reason = self.live.stopped() => Err(reason),
+            () = self.stopped_elsewhere(), if is_stored => Err(StopReason::User),
+            () = self.runs.0.base.ending.cancelled() => Ok(false),
+            updated = memory::refresh(&self.runs.0.chat, run, &self.prepared, answer) => Ok(updated),
         }
     }
 
