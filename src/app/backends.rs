@@ -343,7 +343,8 @@ pub fn cutout_model(setting: &CutoutModel, data_directory: &Path) -> Option<Path
 fn open_blobs(config: &Config, clock: &Arc<dyn Clock>, address: SocketAddr) -> anyhow::Result<Arc<dyn BlobStore>> {
     if let Some(account) = &config.storage.blobs {
         let account = Arc::new(open_storage(config, account)?);
-        return Ok(Arc::new(AzureBlobs::new(account).served_below(media_url(config, address))));
+        let blobs = AzureBlobs::new(account).served_below(media_url(config, address));
+        return Ok(Arc::new(blobs.with_public(config.storage.archive_container.clone())));
     }
     let directory = config.data_directory.join(BLOB_DIRECTORY);
     let store = LocalBlobs::open(&directory, media_url(config, address), &**clock)

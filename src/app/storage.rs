@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::backends::{
     BLOB_DIRECTORY, QUEUE_FILE, STORE_FILE, check_restored, identity, open_embedded, open_storage, open_store,
 };
+use crate::azure::storage::Access;
 use crate::base::clock::{Clock, SystemClock};
 use crate::config::{self, Config, Documents};
 use crate::data::Data;
@@ -109,8 +110,9 @@ async fn prepare_blobs(config: &Config) -> anyhow::Result<Vec<Preparation>> {
     let config::Storage { archive_container, jobs_container, uploads_container, .. } = &config.storage;
     let of_wardrobe = config.wardrobe_api.is_on.then_some(uploads_container);
     for name in [archive_container, jobs_container].into_iter().chain(of_wardrobe) {
-        let created =
-            Box::pin(account.create_blob_container(name)).await.with_context(|| format!("blob container {name}"))?;
+        let access = if name == archive_container { Access::Public } else { Access::Private };
+        let creating = Box::pin(account.create_blob_container(name, access));
+        let created = creating.await.with_context(|| format!("blob container {name}"))?;
         done.push(Preparation::new(format!("blob container {name}"), created));
     }
     Ok(done)

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
 use azure_core::http::{ClientOptions, StatusCode};
+use azure_storage_blob::models::{BlobContainerClientCreateOptions, PublicAccessType};
 use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
 use azure_storage_queue::{QueueServiceClient, QueueServiceClientOptions};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use secrecy::{ExposeSecret, SecretString};
+use tracing::warn;
 use url::Url;
 
 use super::Identity;
@@ -20,6 +22,15 @@ use crate::config::connection_string::{self, ConnectionString};
 
 /// Result of a storage operation.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Who may read the blobs of a container by their addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only holders of the account's key, of a signed address or of a role.
+    Private,
+    /// Everybody.
+    Public,
+}
 
 /// Why a storage account cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,13 +129,24 @@ impl StorageAccount {
         self.signer.as_ref()
     }
 
-    /// Creates a private blob container, unless it exists; returns whether it is new.
+    /// Creates a blob container, unless it exists; returns whether it is new. A public one is private if the account
+    /// permits no public access.
     ///
     /// # Errors
     /// [`Error::Service`], also while a container of this name is being deleted.
-    pub async fn create_blob_container(&self, name: &str) -> Result<bool> {
-        match self.blobs.blob_container_client(name).create(None).await {
+    pub async fn create_blob_container(&self, name: &str, access: Access) -> Result<bool> {
+        let access = match access {
+            Access::Private => None,
+            Access::Public => Some(PublicAccessType::Blob),
+        };
+        let is_public = access.is_some();
+        let options = BlobContainerClientCreateOptions { access, ..Default::default() };
+        match self.blobs.blob_container_client(name).create(Some(options)).await {
             Ok(_) => Ok(true),
+            Err(error) if is_public && has_code(&error, "PublicAccessNotPermitted") => {
+                warn!(container = name, "blob container is private: the account permits no public access");
+                Box::pin(self.create_blob_container(name, Access::Private)).await
+            }
             Err(error) if has_code(&error, "ContainerAlreadyExists") => Ok(false),
             Err(error) => Err(error.into()),
         }

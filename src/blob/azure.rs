@@ -24,6 +24,7 @@ use super::{
     Span, UNKNOWN_TYPE, located_below, url_below,
 };
 use crate::azure::call::{CallError, call, has_code};
+use crate::azure::storage::Access;
 use crate::azure::{StorageAccount, storage};
 use crate::base::chain::Chain;
 use crate::base::deadline;
@@ -51,17 +52,24 @@ pub struct AzureBlobs {
     account: Arc<StorageAccount>,
     /// URL below which this service serves blobs.
     served_below: Option<Url>,
+    /// Container whose blobs everybody may read.
+    public: Option<ContainerName>,
 }
 
 impl AzureBlobs {
     /// Creates blobs of this account. Makes no call yet.
     pub fn new(account: Arc<StorageAccount>) -> Self {
-        Self { account, served_below: None }
+        Self { account, served_below: None, public: None }
     }
 
     /// Makes browsers read blobs through this URL of the service if there is no key to sign blob URLs.
     pub fn served_below(self, base: Url) -> Self {
         Self { served_below: Some(base), ..self }
+    }
+
+    /// Creates this container as a public one.
+    pub fn with_public(self, container: ContainerName) -> Self {
+        Self { public: Some(container), ..self }
     }
 
     fn client(&self, container: &ContainerName, name: &BlobName) -> BlobClient {
@@ -88,7 +96,9 @@ impl AzureBlobs {
         let upload = || call(UPLOAD_LIMIT, client.upload(content.clone().into(), Some(options.clone())));
         match upload().await {
             Err(CallError::Refused(error)) if has_code(&error, "ContainerNotFound") => {
-                let creating = Box::pin(self.account.create_blob_container(container));
+                let is_public = self.public.as_ref() == Some(container);
+                let access = if is_public { Access::Public } else { Access::Private };
+                let creating = Box::pin(self.account.create_blob_container(container, access));
                 match deadline::within(CALL_LIMIT, creating).await.map_err(CallError::TimedOut)? {
                     Ok(_) => {}
                     Err(storage::Error::Service(error)) => return Err(CallError::Refused(error)),

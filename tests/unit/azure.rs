@@ -1,6 +1,6 @@
 //! Blob and queue storage on Azurite: the signature and what `storage init` and the readiness check use.
 
-use pluckit::azure::storage::Error;
+use pluckit::azure::storage::{Access, Error};
 use pluckit::azure::{Identity, StorageAccount};
 use url::Url;
 use uuid::Uuid;
@@ -20,8 +20,8 @@ fn fresh_name() -> String {
 async fn a_blob_container_is_made_once() {
     let (account, name) = (account(), fresh_name());
     assert!(!account.has_blob_container(&name).await.unwrap());
-    assert!(account.create_blob_container(&name).await.unwrap());
-    assert!(!account.create_blob_container(&name).await.unwrap());
+    assert!(account.create_blob_container(&name, Access::Private).await.unwrap());
+    assert!(!account.create_blob_container(&name, Access::Private).await.unwrap());
     assert!(account.has_blob_container(&name).await.unwrap());
 }
 
@@ -39,7 +39,7 @@ async fn a_queue_is_made_once() {
 #[ignore = "needs the emulators: run scripts/test"]
 async fn bodies_and_odd_names_are_signed_too() {
     let (account, name) = (account(), fresh_name());
-    account.create_blob_container(&name).await.unwrap();
+    account.create_blob_container(&name, Access::Private).await.unwrap();
     let blob = account.blobs().blob_client(&name, "ada/blue coat+é&1.webp");
     let content = azure_core::Bytes::from_static(b"content");
     blob.upload(content.into(), None).await.unwrap();
@@ -58,7 +58,7 @@ async fn a_wrong_key_is_refused() {
         other => panic!("{other}"),
     };
     let name = fresh_name();
-    assert_eq!(account.create_blob_container(&name).await.map_err(status), Err(Some(403)));
+    assert_eq!(account.create_blob_container(&name, Access::Private).await.map_err(status), Err(Some(403)));
     assert_eq!(account.create_queue(&name).await.map_err(status), Err(Some(403)));
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pluckit::azure::{Identity, StorageAccount};
 use pluckit::blob::azure::AzureBlobs;
 use pluckit::blob::{BlobStore, Error, Span};
+use pluckit::net;
 
 use super::contract::{fresh_container, name};
 use crate::queue::azure::account;
@@ -19,6 +20,20 @@ fn addresses_are_those_of_the_account() {
     let store = AzureBlobs::new(account_of("AccountName=acct;AccountKey=c2VjcmV0"));
     let url = store.public_url(&"archive".parse().unwrap(), &name("u1/ä b%2F.webp"));
     assert_eq!(url.as_str(), "https://acct.blob.core.windows.net/archive/u1/%C3%A4%20b%252F.webp");
+}
+
+#[tokio::test]
+#[ignore = "needs the emulators: run scripts/test"]
+async fn only_blobs_of_a_public_container_are_read_without_a_signature() {
+    let (account, public, private) = (account(), fresh_container(), fresh_container());
+    let store = AzureBlobs::new(account).with_public(public.clone());
+    let blob = name("u1/a.webp");
+    let http = net::builder().no_proxy().build().unwrap();
+    for (container, status) in [(&public, 200), (&private, 403)] {
+        store.put(container, &blob, Bytes::from_static(b"ours")).await.unwrap();
+        let answer = http.get(store.public_url(container, &blob)).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
 }
 
 #[tokio::test]
