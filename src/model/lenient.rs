@@ -18,6 +18,14 @@ pub fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(dese
     Ok(optional(deserializer)?.unwrap_or_default())
 }
 
+/// Reads a field; the type's default if it is null.
+///
+/// # Errors
+/// If it has another shape.
+pub fn null_or<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A type of whole numbers.
 pub trait Whole: Sized {
     /// Converts a number; one outside of the type's range becomes its least or largest.

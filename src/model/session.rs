@@ -1,9 +1,11 @@
 //! Sessions: the token pairs of signed-in users.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::ids::{FamilyId, SessionId, UserId};
+use super::lenient;
 use super::timestamp::Timestamp;
 
 /// A session. Tokens are never stored, only their SHA-256 in hex.
@@ -28,16 +30,16 @@ pub struct Session {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_refresh_token_hash: Option<String>,
     /// Whether both tokens are revoked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::null_or")]
     pub revoked: bool,
     /// Time of the revocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// Always true; other services read it.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", deserialize_with = "always_yes")]
     pub revoked_on_logout: bool,
     /// Always `single-use`; other services read it.
-    #[serde(default = "single_use")]
+    #[serde(default = "single_use", deserialize_with = "always_single_use")]
     pub token_rotation: String,
     /// SHA-256 of the refresh token that replaced this one.
     #[serde(default, alias = "replacedWithRefreshTokenHash", skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,14 @@ fn yes() -> bool {
 
 fn single_use() -> String {
     "single-use".into()
+}
+
+fn always_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| yes())
+}
+
+fn always_single_use<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| single_use())
 }
 
 impl Session {

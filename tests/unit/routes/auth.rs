@@ -513,8 +513,16 @@ async fn a_session_of_the_api_is_accepted_and_its_fields_kept() {
         "refreshTokenHash": hash("rt-1"), "refreshTokenExpiresAt": "2026-03-30T00:00:00.1234567Z",
         "issuedAt": "2026-03-02T09:10:00", "revoked": false, "deviceName": "phone",
     });
-    app.save(Container::RefreshTokens, "ada", document).await;
+    app.save(Container::RefreshTokens, "ada", document.clone()).await;
     assert_eq!(app.bearer("at-1").get(MEMORY).await.status, StatusCode::OK);
+    let mut with_nulls = document;
+    for field in ["revoked", "revokedOnLogout", "tokenRotation", "revokedAt", "familyId", "rotatedAt", "ttl"] {
+        with_nulls[field] = Value::Null;
+    }
+    (with_nulls["id"], with_nulls["accessTokenHash"]) = (json!("s2"), json!(hash("at-2")));
+    with_nulls["refreshTokenHash"] = json!(hash("rt-2"));
+    app.save(Container::RefreshTokens, "ada", with_nulls).await;
+    assert_eq!(app.bearer("at-2").get(MEMORY).await.status, StatusCode::OK);
     let (status, next) = refresh(&app, &json!("rt-1")).await;
     assert_eq!(status, StatusCode::OK);
     let page = app.state.data.store.query(&Query::partition(Container::RefreshTokens, "ada")).await.unwrap();
