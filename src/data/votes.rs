@@ -95,14 +95,14 @@ impl Votes {
             }
             let (_, stored) = &found;
             let cast = |score| Cast { score, item: records::parse(Container::ScrapedItems, stored) };
-            let previous = before.as_ref().map_or(0, |(vote, _)| vote.signal.worth());
+            let previous = before.as_ref().map_or(0, |(vote, _)| vote.worth());
             if previous == signal.worth() {
                 return Ok(Some(cast(score_of(&stored.parse()?))));
             }
             let vote = Vote {
                 id: item.clone(),
                 user_id: user.clone(),
-                signal,
+                signal: Some(signal),
                 updated_at: Some(now),
                 previous,
                 operation: Uuid::new_v4().simple().to_string(),
@@ -182,7 +182,7 @@ impl Votes {
                 applied = rest.to_vec();
             }
             applied.push(Applied { operation: vote.operation.clone(), user_id: vote.user_id.clone() });
-            let score = score + vote.signal.worth() - vote.previous;
+            let score = score + vote.worth() - vote.previous;
             item.insert("scoreSignal".to_owned(), score.into());
             item.insert(APPLIED.to_owned(), serde_json::to_value(&applied)?);
             if update::won(self.store.replace(&key, &Value::Object(item), &stored.etag).await)? {

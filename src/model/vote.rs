@@ -41,8 +41,9 @@ pub struct Vote {
     pub id: ScrapedItemId,
     /// The voter.
     pub user_id: UserId,
-    /// The vote.
-    pub signal: Signal,
+    /// The vote; none if it cannot be read.
+    #[serde(default, deserialize_with = "lenient::optional")]
+    pub signal: Option<Signal>,
     /// Time of the vote.
     #[serde(default, deserialize_with = "lenient::optional")]
     pub updated_at: Option<Timestamp>,
@@ -55,4 +56,11 @@ pub struct Vote {
     /// Whether the score may lack this change.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub pending: bool,
+}
+
+impl Vote {
+    /// Returns the contribution of the vote to the item's score.
+    pub fn worth(&self) -> i64 {
+        self.signal.map_or(0, Signal::worth)
+    }
 }

@@ -584,6 +584,19 @@ async fn two_hundred_users_at_once_make_an_exact_score_on_cosmos() {
     votes_are_exact(Arc::new(cosmos_backend::cosmos().await)).await;
 }
 
+#[tokio::test]
+async fn a_vote_that_cannot_be_read_counts_as_none() {
+    let app = TestApp::new();
+    let ada = app.user("ada").await;
+    for (number, signal) in [json!(null), json!("sideways"), json!(7)].into_iter().enumerate() {
+        let id = format!("item-{number}");
+        save(&app, item(&id, json!(3))).await;
+        app.save(Container::ItemVotes, "ada", json!({"id": id, "userId": "ada", "signal": signal})).await;
+        assert_eq!(vote(&ada, &id, "up").await.0, 200, "{signal}");
+        assert_eq!(score(&app, &id).await, 4, "{signal}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn votes_of_one_user_at_once_count_as_the_last_one() {
     let app = TestApp::new();
