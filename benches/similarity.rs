@@ -18,7 +18,7 @@ use pluckit::data::Data;
 use pluckit::domain::similarity::hashes::HashSet;
 use pluckit::domain::similarity::items::SimilarItems;
 use pluckit::domain::similarity::vectors::{Quantized, VectorIndex};
-use pluckit::imaging::perceptual_hash::PerceptualHash;
+use pluckit::imaging::phash::PerceptualHash;
 use pluckit::llm::offline::OfflineModel;
 use pluckit::llm::{CallContext, EMBEDDING_DIMENSIONS, Model};
 use pluckit::store::sqlite::SqliteStore;

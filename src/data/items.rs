@@ -10,7 +10,7 @@ use tokio::try_join;
 
 use super::update::{self, Edit};
 use super::{Result, pages, records};
-use crate::imaging::perceptual_hash::PerceptualHash;
+use crate::imaging::phash::PerceptualHash;
 use crate::model::ids::{ScrapedItemId, UserId};
 use crate::model::item::{FeedItem, KnownItem, NewItem, ScrapedItem};
 use crate::model::lenient;

@@ -10,7 +10,6 @@ mod heic;
 mod jpeg;
 pub mod network;
 mod oklab;
-pub mod perceptual_hash;
 pub mod phash;
 pub mod picture;
 pub mod pipeline;

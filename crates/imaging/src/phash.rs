@@ -1,10 +1,12 @@
-//! Perceptual hashes compatible with `imagehash.phash` in Python with Pillow, which created the stored hashes. A
-//! picture is converted to grey, scaled to 32 × 32, and transformed (DCT-II); comparing the 8 × 8 lowest frequencies
-//! with their median gives the 64 bits. Rounding is the same as in Pillow, so that only decoders cause differences: at
-//! most two bits, mostly none, on the pictures of `tests/unit/fixtures/phash`. As in Python, alpha and EXIF orientation
-//! are ignored.
+//! Perceptual hashes: 64 bits that hardly change when a picture is scaled or recompressed. They are compatible with
+//! `imagehash.phash` in Python with Pillow, which created the stored hashes. A picture is converted to grey, scaled to
+//! 32 × 32, and transformed (DCT-II); comparing the 8 × 8 lowest frequencies with their median gives the 64 bits.
+//! Rounding is the same as in Pillow, so that only decoders cause differences: at most two bits, mostly none, on the
+//! pictures of `tests/unit/fixtures/phash`. As in Python, alpha and EXIF orientation are ignored.
 
 use std::f64::consts::PI;
+use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 
@@ -12,7 +14,6 @@ use super::Result;
 use super::decode::{self, Limits};
 use super::picture::Picture;
 use super::pool::PixelPool;
-use crate::perceptual_hash::PerceptualHash;
 
 /// Width and height of the transformed picture.
 const SIDE: usize = 32;
@@ -25,6 +26,39 @@ const LEAST_SIDE: u32 = 1024;
 const PRECISION_BITS: u32 = 22;
 /// Lobes of Lanczos' filter on each side.
 const SUPPORT: f64 = 3.0;
+
+/// A perceptual hash, stored as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PerceptualHash(pub u64);
+
+impl PerceptualHash {
+    /// Returns the Hamming distance, 0 to 64.
+    pub const fn distance(self, other: Self) -> u32 {
+        (self.0 ^ other.0).count_ones()
+    }
+}
+
+impl fmt::Display for PerceptualHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A text that is not 16 hexadecimal digits.
+#[derive(Debug, thiserror::Error)]
+#[error("not a perceptual hash of 16 hexadecimal digits")]
+pub struct NotAHash;
+
+impl FromStr for PerceptualHash {
+    type Err = NotAHash;
+
+    fn from_str(text: &str) -> std::result::Result<Self, NotAHash> {
+        // `from_str_radix` would also accept a sign.
+        let is_hash = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_hash);
+        number.map(Self).ok_or(NotAHash)
+    }
+}
 
 /// Decodes a picture on a thread of `pool`, when there is memory for it, and hashes it.
 ///
@@ -183,6 +217,22 @@ mod tests {
     fn file(name: &str) -> Vec<u8> {
         let path = format!("{}/../../tests/unit/fixtures/phash/{name}", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    #[test]
+    fn a_hash_is_sixteen_digits() {
+        let hash = PerceptualHash(0x00ab_0000_0000_0001);
+        assert_eq!(hash.to_string(), "00ab000000000001");
+        assert_eq!("00AB000000000001".parse::<PerceptualHash>().unwrap(), hash);
+        for text in ["", "ab", "+0ab00000000001", "+0ab000000000001", "00ab00000000000g", "000ab000000000001"] {
+            assert!(text.parse::<PerceptualHash>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_bits() {
+        assert_eq!(PerceptualHash(0b1011).distance(PerceptualHash(0b0010)), 2);
+        assert_eq!(PerceptualHash(0).distance(PerceptualHash(u64::MAX)), 64);
     }
 
     #[tokio::test]

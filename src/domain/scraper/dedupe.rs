@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::domain::similarity::known::{Claim, PartitionHashes};
-use crate::imaging::perceptual_hash::PerceptualHash;
+use crate::imaging::phash::PerceptualHash;
 
 /// A claim on a new picture.
 pub(super) struct Claimed {

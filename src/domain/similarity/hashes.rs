@@ -1,7 +1,7 @@
 //! The perceptual hashes of a partition's pictures, compared one by one: 100,000 comparisons take a fraction of a
 //! millisecond, much less than downloading and decoding the picture.
 
-use crate::imaging::perceptual_hash::PerceptualHash;
+use crate::imaging::phash::PerceptualHash;
 
 /// Greatest distance of hashes of the same picture. Defined by the product as below 5.
 pub const MOST_DISTANCE: u32 = 4;

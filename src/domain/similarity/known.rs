@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::hashes::HashSet;
 use crate::base::clock::Clock;
 use crate::data::{Data, Result};
-use crate::imaging::perceptual_hash::PerceptualHash;
+use crate::imaging::phash::PerceptualHash;
 use crate::model::timestamp::Timestamp;
 
 /// Most partitions in memory.
