@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_key_has_so_many_turns_at_once_and_others_have_theirs() {
+    async fn each_key_has_its_own_limit() {
         let turns = Turns::new(2);
         let (first, second) = (turns.wait(&"ada").await, turns.wait(&"ada").await);
         assert!(turns.wait(&"ada").now_or_never().is_none());

@@ -60,7 +60,7 @@ fn prompt_tokens(request: &Received) -> u64 {
 }
 
 #[tokio::test]
-async fn what_the_server_counts_is_what_is_spent() {
+async fn the_budget_is_charged_with_the_tokens_the_server_counted() {
     let server = ModelServer::start().await;
     server.otherwise(|_| say(&["Hello."]).usage(60, 50));
     let app = app(&server, 100_000);
@@ -70,7 +70,7 @@ async fn what_the_server_counts_is_what_is_spent() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_pays_for_what_was_asked_and_what_had_come() {
+async fn a_client_that_disconnects_pays_for_the_prompt_and_the_tokens_so_far() {
     let server = ModelServer::start().await;
     server.otherwise(|_| {
         let steps = (0..40).map(|number| text(&format!("word{number} "))).chain([Step::Stall]);

@@ -395,7 +395,7 @@ fn completions_and_manual_pages_are_made_from_the_commands() {
 }
 
 #[test]
-fn what_cannot_be_prepared_does_not_stop_the_rest() {
+fn storage_init_continues_after_a_part_that_fails() {
     let place = Place::new();
     let mut command = place.command(&["storage", "init", "--data-dir", "store"]);
     command.env("StorageQueue", "AccountName=a;AccountKey=not base64;QueueEndpoint=http://127.0.0.1:9/a");
@@ -516,7 +516,7 @@ fn an_answer_without_done_is_not_an_answer() {
 }
 
 #[test]
-fn what_was_said_is_sent_along() {
+fn chat_sends_the_earlier_messages_of_the_conversation() {
     let place = Place::new();
     let say = |text: &str| json!({ "type": "token", "content": text });
     let (url, asked) = answer_each(vec![
@@ -747,7 +747,7 @@ fn names_that_are_no_settings_are_told() {
 }
 
 #[test]
-fn what_a_file_says_does_not_steer_the_terminal() {
+fn control_characters_of_a_file_do_not_reach_the_terminal() {
     let place = Place::new();
     let done = place.run_with_input(&["import", "-", "--format", "csv"], "id,price\na,\u{9b}31m\u{1b}[2Jx\n");
     assert_eq!(done.code, Some(1));
@@ -755,7 +755,7 @@ fn what_a_file_says_does_not_steer_the_terminal() {
 }
 
 #[test]
-fn nobody_waits_for_who_reads_the_log_and_the_end_comes_all_the_same() {
+fn an_unread_log_pipe_blocks_neither_requests_nor_shutdown() {
     let place = Place::new();
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

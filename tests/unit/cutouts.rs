@@ -173,7 +173,7 @@ fn a_damaged_or_foreign_model_is_refused_by_name() {
 }
 
 #[test]
-fn without_the_model_rules_cut_plain_grounds_and_the_network_is_not_to_be_had() {
+fn without_the_model_rules_remove_plain_backgrounds_and_the_network_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path();
     fs::write(folder.join("shirt.jpg"), photograph("oxford-shirt-on-a-wall")).unwrap();

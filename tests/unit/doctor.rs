@@ -230,7 +230,7 @@ async fn make_wrong_container(settings: &BTreeMap<&str, String>, database: &str)
 }
 
 #[test]
-fn what_templates_make_is_what_the_code_wants() {
+fn templates_create_the_containers_that_the_code_expects() {
     let schema = package::azure_schema(workers::FUNCTIONS).unwrap();
     let written: Value = serde_json::from_str(include_str!("../../deploy/storage.json")).unwrap();
     assert_eq!(written, schema, "write it anew: cargo run -- storage schema > deploy/storage.json");

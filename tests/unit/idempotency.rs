@@ -73,7 +73,7 @@ async fn clients_that_show_errors_as_text_get_a_text() {
 }
 
 #[tokio::test]
-async fn who_is_no_administrator_any_more_gets_no_answer_repeated() {
+async fn former_administrators_get_no_replayed_answers() {
     let store: Arc<dyn DocumentStore> = Arc::new(SqliteStore::in_memory(Arc::new(SystemClock)).unwrap());
     let before = TestApp::builder().store(store.clone()).setting("ADMIN_USER_IDS", "grace").start();
     let request = json!({"reason": "spam"});

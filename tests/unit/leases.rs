@@ -116,7 +116,7 @@ async fn one_of_many_gets_it(bench: Bench) {
     assert!(lost.iter().all(|lost| lost.as_ref().err() == Some(&Standing::Held(until.into()))));
 }
 
-async fn it_ends_when_it_is_not_renewed_and_refuses_whoever_had_it(bench: Bench) {
+async fn an_expired_lease_refuses_writes_of_its_former_holder(bench: Bench) {
     let late = bench.claim(LENGTH).await.unwrap();
     late.edit(|work| work.steps = 1).await.unwrap();
     bench.clock.advance(LENGTH - Duration::from_millis(1));
@@ -373,7 +373,7 @@ macro_rules! each_promise {
     ($back_end:ident) => {
         $back_end! {
             one_of_many_gets_it
-            it_ends_when_it_is_not_renewed_and_refuses_whoever_had_it
+            an_expired_lease_refuses_writes_of_its_former_holder
             one_that_ends_too_late_is_ended
             an_edit_renews_it
             an_edit_keeps_what_others_have_written_since

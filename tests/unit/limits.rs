@@ -132,7 +132,7 @@ async fn an_address_that_guesses_too_often_is_refused_unheard() {
 }
 
 #[tokio::test]
-async fn of_many_guesses_at_once_no_more_are_looked_up_than_the_quota_has() {
+async fn concurrent_guesses_cause_no_more_lookups_than_the_quota() {
     let (counted, store) = Counted::in_memory();
     let builder = TestApp::builder().store(store).setting("RATE_LIMITS", "true");
     let app = builder.setting("RATE_LIMIT_REFUSALS_PER_MINUTE", "5").start();

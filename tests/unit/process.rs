@@ -205,7 +205,7 @@ async fn one_refresh_succeeds_and_late_reuse_ends_the_family(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_hundred_refreshes_one_succeeds_on_sqlite() {
+async fn one_of_a_hundred_concurrent_refreshes_succeeds_on_sqlite() {
     let google = Google::start().await;
     let launch = with_google(Launch::production(BINARY), &google);
     let store = || -> Box<dyn DocumentStore> {
@@ -217,7 +217,7 @@ async fn of_a_hundred_refreshes_one_succeeds_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the emulators: run scripts/test"]
-async fn of_a_hundred_refreshes_one_succeeds_on_cosmos_db() {
+async fn one_of_a_hundred_concurrent_refreshes_succeeds_on_cosmos_db() {
     let google = Google::start().await;
     let launch = with_google(on_cosmos(), &google);
     let made = cosmos_backend::cosmos().await;
@@ -237,7 +237,7 @@ struct Writer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_survives_kill_9() {
+async fn acknowledged_writes_survive_kill_9() {
     const KILLS: usize = 50;
     let google = Google::start().await;
     let launch = with_google(Launch::production(BINARY), &google);
@@ -376,7 +376,7 @@ async fn a_stalled_stream_is_told_after_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_interrupts_twice_does_not_wait() {
+async fn a_second_interrupt_ends_open_streams() {
     let server = ModelServer::start().await;
     server.push(Kind::Stream, Scripted::Steps(vec![model::text("Wear "), Step::Stall]));
     let (mut service, address) = with_model_only(&server).start();
@@ -401,7 +401,7 @@ async fn a_start_to_which_nobody_can_sign_in_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_told_to_ignore_hangups_goes_on() {
+async fn an_ignored_hangup_does_not_stop_the_service() {
     let launch = Launch::development(BINARY).through(&["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""]);
     let (mut service, address) = launch.start();
     service.signal("HUP");

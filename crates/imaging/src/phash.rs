@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_picture_or_too_large_has_no_hash() {
+    async fn files_that_are_too_large_or_not_pictures_have_no_hash() {
         let pool = Arc::new(PixelPool::default());
         let limits = Limits { pixels: 1000, ..Limits::default() };
         let large = hash(&pool, file("gradient.png").into(), &limits).await;

@@ -728,7 +728,7 @@ async fn after_ten_minutes_an_answer_is_not_lost_but_stolen() {
 }
 
 #[tokio::test]
-async fn of_many_who_recover_one_answer_one_succeeds() {
+async fn one_of_many_concurrent_recoveries_of_a_lost_answer_succeeds() {
     let (app, google) = app_with_google().await;
     let first = sign_in(&app, &google).await;
     refresh(&app, &first["refresh_token"]).await;

@@ -101,7 +101,7 @@ async fn status_of(caller: &Caller, run: &str) -> String {
 
 /// Each piece of the log and each finished step is stored, but the answer of the store is lost, so it is stored again.
 #[tokio::test]
-async fn what_is_stored_twice_is_read_once() {
+async fn a_piece_stored_twice_is_read_once() {
     let Cluster { store, model } = Cluster::start().await;
     let lost: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = lost.clone();
@@ -309,7 +309,7 @@ async fn a_message_right_after_an_answer_is_no_second_one() {
 }
 
 #[tokio::test]
-async fn of_many_first_messages_in_a_chat_one_is_answered() {
+async fn one_of_many_concurrent_first_messages_in_a_chat_is_answered() {
     let cluster = Cluster::start().await;
     let (here, there) = (cluster.instance(), cluster.instance());
     let callers = [here.user("ada").await, there.user("ada").await];

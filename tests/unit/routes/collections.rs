@@ -95,7 +95,7 @@ async fn a_collection_is_created_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_told_as_one_text() {
+async fn a_broken_rule_is_reported_as_one_text() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     save_items(&app, "ada", &["a"]).await;
@@ -255,7 +255,7 @@ async fn own_collections_come_before_joined_ones_and_new_before_old() {
 }
 
 #[tokio::test]
-async fn nobody_s_join_or_item_is_lost_when_many_come_at_once() {
+async fn concurrent_joins_and_additions_are_all_kept() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     let ids: Vec<String> = (0..40).map(|number| format!("i{number}")).collect();
@@ -314,7 +314,7 @@ async fn a_deleted_item_leaves_the_collections_of_its_owner() {
 }
 
 #[tokio::test]
-async fn what_another_service_wrote_can_be_saved_again() {
+async fn values_over_the_limits_from_another_service_can_be_saved_again() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     let long = json!({

@@ -74,7 +74,7 @@ async fn a_picture_is_made_again_from_its_photo_and_back() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_is_shown_and_no_other_is_left() {
+async fn concurrent_recreations_leave_one_picture_which_the_item_shows() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     let id = uploaded(&ada, &photo(BLUE)).await;
@@ -89,7 +89,7 @@ async fn of_many_at_once_one_is_shown_and_no_other_is_left() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_cut_out_again_is_said() {
+async fn a_picture_that_cannot_be_recreated_is_refused_with_a_reason() {
     let app = TestApp::new();
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     let id = uploaded(&ada, &photo(BLUE)).await;

@@ -149,7 +149,7 @@ async fn a_version_that_is_not_the_newest_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_saved() {
+async fn a_profile_can_be_saved_as_it_was_read() {
     let app = TestApp::new();
     let words: Vec<String> = (0..130).map(|number| format!("word {number}")).collect();
     let long = "x".repeat(120);

@@ -189,7 +189,7 @@ async fn only_what_needs_posts_from_clients_can_be_leased() {
 }
 
 #[tokio::test]
-async fn who_leases_and_brings_nothing_waits_four_hours() {
+async fn a_lease_without_posts_blocks_the_user_for_four_hours() {
     let (app, _web) = scene("0").await;
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     lease(&eve).await;
@@ -477,7 +477,7 @@ async fn posts_that_a_client_sends_are_in_the_feed_once() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_told() {
+async fn unusable_submissions_are_refused_with_a_reason() {
     let (app, _web) = scene("1").await;
     let ada = app.user("ada").await;
     let status = async |body: Value| ada.post(INGEST, body).await.summary();
@@ -626,7 +626,7 @@ async fn posts_are_compared_with_reddit() {
 }
 
 #[tokio::test]
-async fn whoever_forges_posts_is_found_out_and_banned() {
+async fn a_sender_of_forged_posts_is_detected_and_banned() {
     let title = |post: &mut Value| post["data"]["title"] = "Buy my coins".into();
     let picture = |post: &mut Value| post["data"]["url"] = "https://i.redd.it/other.png".into();
     let address = |post: &mut Value| post["data"]["permalink"] = "/r/aa/comments/zz9/vintage_denim/".into();

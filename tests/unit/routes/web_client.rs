@@ -232,7 +232,7 @@ async fn a_client_reads_listings_of_reddit_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_reddit_does_not_give_is_told() {
+async fn refusals_by_reddit_are_passed_on() {
     let web = Web::start().await;
     let (_root, app) = with_reddit(&web).await;
     let url = "https://www.reddit.com/r/rawdenim/hot.json";

@@ -273,7 +273,7 @@ async fn a_week_later_only_what_changed_is_looked_at_anew() {
 }
 
 #[tokio::test]
-async fn whoever_wants_none_or_owns_nothing_or_is_gone_gets_none() {
+async fn users_who_opted_out_own_nothing_or_are_deleted_get_no_digest() {
     let scene = Scene::new();
     scene.add_users(1).await;
     let name = user(0);
@@ -327,7 +327,7 @@ async fn a_worker_that_dies_is_taken_over_when_its_lease_has_run_out() {
 }
 
 #[tokio::test]
-async fn who_comes_back_after_its_lease_saves_nothing() {
+async fn a_worker_with_an_expired_lease_cannot_write() {
     let scene = Scene::new();
     scene.add_users(1).await;
     scene.fire().await;
@@ -442,7 +442,7 @@ async fn messages_of_weeks_long_past_do_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_given_up() {
+async fn invalid_messages_are_given_up() {
     let scene = Scene::new();
     let many: Vec<String> = (0..1001).map(user).collect();
     for text in [

@@ -214,7 +214,7 @@ async fn a_job_that_a_worker_had_already_waits_as_long_as_the_worker_said() {
 }
 
 #[tokio::test]
-async fn to_terminate_a_job_stops_its_worker_at_once_and_no_other() {
+async fn terminating_a_job_stops_its_worker_and_no_other() {
     let stage = Stage::new();
     let app = TestApp::builder().kinds(stage.kinds()).start();
     let mut workers = Vec::new();

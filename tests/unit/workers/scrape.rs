@@ -463,7 +463,7 @@ async fn race(first: Arc<dyn DocumentStore>, second: Arc<dyn DocumentStore>, rou
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_servers_one_gets_the_lease_a_thousand_times() {
+async fn only_one_of_two_servers_gets_a_source_lease() {
     let directory = tempfile::tempdir().unwrap();
     let open = || {
         let clock = Arc::new(ManualClock::new(datetime!(2026-03-02 09:15 UTC)));

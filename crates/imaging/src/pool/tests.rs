@@ -93,7 +93,7 @@ async fn a_panic_is_an_error_and_the_pool_goes_on() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_not_begun() {
+async fn queued_work_of_a_cancelled_caller_is_skipped() {
     let pool = pool(1, 4, 1000);
     let (release, blocked) = mpsc::channel::<()>();
     let begun = Arc::new(AtomicUsize::new(0));

@@ -76,7 +76,7 @@ async fn an_item_has_the_name_by_which_the_stylist_calls_it() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_somebody_else_s_is_not_found() {
+async fn missing_and_foreign_items_are_not_found() {
     let app = TestApp::new();
     app.save(Container::Wardrobe, "ada", foreign_item()).await;
     let eve = app.user("eve").await;
@@ -293,7 +293,7 @@ async fn a_deleted_item_is_gone_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn what_was_read_can_be_saved() {
+async fn an_item_can_be_saved_as_it_was_read() {
     let app = TestApp::new();
     let long = "x".repeat(300);
     let mut coat = foreign_item();
@@ -332,7 +332,7 @@ async fn what_was_read_can_be_saved() {
 
 /// Whatever the API stores for its clients can be moved to another user, or another store.
 #[tokio::test]
-async fn what_the_api_stores_can_be_exported_and_imported() {
+async fn items_stored_by_the_api_can_be_exported_and_imported() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
     let texts = ["", "€ 12", "31/12/2025", "2025-12-31T23:00:00+05:30", "=1+1"];
