@@ -80,7 +80,7 @@ fn timed<T>(samples: &[Sample], mut work: impl FnMut(Picture) -> T) -> (Vec<T>, 
 
 fn main() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/u2netp.onnx");
-    let network = Network::open(&model).expect("scripts/fetch-models gets the network");
+    let network = Network::open(&model).expect("scripts/fetch-models downloads the network");
     let samples: Vec<Sample> = samples(|_, _| true).collect();
     // The first picture reads the file.
     drop(remove_by_network(samples[0].picture.clone(), &network, 0.0).unwrap());

@@ -125,7 +125,7 @@ fn item(n: usize) -> Value {
 
 impl Wardrobe {
     async fn new() -> Self {
-        // The network for cut-outs, if it is here.
+        // The background-removal network, if it is here.
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/u2netp.onnx");
         let model = if model.exists() { model.display().to_string() } else { "off".to_owned() };
         let launch = Launch::production(BINARY).setting("CUTOUT_MODEL", &model);

@@ -45,7 +45,7 @@ fn some_samples() -> Vec<Sample> {
 }
 
 #[tokio::test]
-#[ignore = "needs the network for cut-outs: run scripts/test"]
+#[ignore = "needs the background-removal network: run scripts/test"]
 async fn garments_on_any_ground_are_cut_out_well_or_kept_whole() {
     let pool = std::sync::Arc::new(PixelPool::default());
     let network = Network::open(&model_file()).unwrap();
@@ -72,7 +72,7 @@ async fn garments_on_any_ground_are_cut_out_well_or_kept_whole() {
 }
 
 #[tokio::test]
-#[ignore = "needs the network for cut-outs: run scripts/test"]
+#[ignore = "needs the background-removal network: run scripts/test"]
 async fn a_ground_that_frays_the_outline_is_left_to_the_network() {
     let removers = BuiltIn::new(PixelPool::default().into(), Some(Network::open(&model_file()).unwrap()));
     for (name, by) in [("jeans-on-a-rug", Remover::Network), ("roll-neck-on-bed-linen", Remover::Plain)] {
@@ -83,7 +83,7 @@ async fn a_ground_that_frays_the_outline_is_left_to_the_network() {
 }
 
 #[tokio::test]
-#[ignore = "needs the network for cut-outs: run scripts/test"]
+#[ignore = "needs the background-removal network: run scripts/test"]
 async fn an_upload_on_a_busy_ground_is_cut_out_by_the_network() {
     let app = TestApp::builder().network().start();
     assert_eq!(app.nobody().get("/api/health/ready").await.json()["segmentation"], "network");
@@ -164,7 +164,7 @@ fn a_damaged_or_foreign_model_is_refused_by_name() {
             let expected = if setting == "elsewhere.onnx" {
                 "elsewhere.onnx cannot be read"
             } else {
-                "u2netp.onnx is damaged or another model: its SHA-256 is "
+                "u2netp.onnx is damaged or is not u2netp.onnx (its SHA-256 is "
             };
             assert_eq!(output.status.code(), Some(1), "{command} {setting}: {said}");
             assert!(said.contains("CUTOUT_MODEL") && said.contains(expected), "{command} {setting}: {said}");
@@ -196,7 +196,7 @@ fn without_the_model_rules_remove_plain_backgrounds_and_the_network_is_refused()
 }
 
 #[test]
-#[ignore = "needs the network for cut-outs: run scripts/test"]
+#[ignore = "needs the background-removal network: run scripts/test"]
 fn the_command_line_cuts_out_by_the_network_and_says_how_sure_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path();

@@ -65,7 +65,7 @@ pub const LOOKS: [(&str, [u8; 3]); 36] = [
 /// A colour of a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Colour {
-    /// Its name, one of those in [`LOOKS`].
+    /// Name of the colour, one of those in [`LOOKS`].
     pub name: &'static str,
     /// The colour itself.
     pub hex: Hex,

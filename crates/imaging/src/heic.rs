@@ -120,7 +120,7 @@ struct Parts {
     ids: Vec<ItemId>,
     /// Number of tiles in a row.
     columns: u32,
-    /// Size of each tile, except those cut off by the right and lower edge.
+    /// Size of each tile, except those cut by the right and lower edge.
     size: (u32, u32),
     /// Size of the whole picture.
     whole: (u32, u32),
@@ -290,7 +290,7 @@ fn colours(file: &HeifFile<'_>) -> Decoded<Option<ColourSpace>> {
     for _ in 0..MAX_DEPTH {
         if let Some((primaries, transfer)) = code_points(file, id)? {
             if HDR_TRANSFERS.contains(&transfer) {
-                return Err(heifer::Error::Unsupported("its colours are of HDR alone".to_owned()));
+                return Err(heifer::Error::Unsupported("it has only HDR colours".to_owned()));
             }
             return Ok(ColourSpace::from_code_points(primaries, transfer));
         }
@@ -345,7 +345,7 @@ impl Budget<'_> {
         }
         let broken = |error: heifer::heifer_isobmff::Error| Refusal::Broken(Box::new(error));
         if depth > MAX_DEPTH {
-            return Err(Refusal::Broken("pictures in pictures, too deep".into()));
+            return Err(Refusal::Broken("its pictures are nested too deeply".into()));
         }
         let is_coded = self.file.item(id).map_err(broken)?.item_type.0 == *b"hvc1";
         let own = if is_coded {

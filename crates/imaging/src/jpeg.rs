@@ -179,7 +179,7 @@ fn decode_reduced(bytes: &[u8], head: &Head) -> Result<Raw> {
 fn raw((width, height): (u32, u32), pixels: Vec<u8>, profile: Option<Vec<u8>>, exif: Option<&[u8]>) -> Result<Raw> {
     let picture = Picture::new(width, height, Layout::Rgb, pixels);
     Ok(Raw {
-        picture: picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?,
+        picture: picture.ok_or_else(|| Error::Corrupt("its data does not match its size".into()))?,
         orientation: exif.and_then(decode::exif_orientation).unwrap_or(Orientation::NoTransforms),
         colours: profile.and_then(|profile| ColourSpace::from_icc(&profile)),
     })
@@ -268,7 +268,7 @@ fn outline(bytes: &[u8]) -> Result<Outline> {
                 }
                 // Lossless, hierarchical and arithmetic coding are not used in practice.
                 if marker > 0xC2 {
-                    return Err(Error::Unsupported("it is coded in a way that no camera uses".into()));
+                    return Err(Error::Unsupported("its coding is not supported".into()));
                 }
                 read_frame(segment, &mut outline).ok_or_else(|| corrupt("its frame is empty or broken"))?;
                 outline.is_progressive = marker == 0xC2;

@@ -36,7 +36,7 @@ pub enum Error {
     /// Not a picture, or in an unsupported format.
     #[error("the picture's format is not supported")]
     Unsupported(#[source] Cause),
-    /// It begins like a picture, but is broken, truncated or empty.
+    /// The file begins like a picture, but is broken, truncated or empty.
     #[error("the picture is corrupt")]
     Corrupt(#[source] Cause),
     /// Too many pixels, or decoding would take too much memory.
@@ -59,13 +59,13 @@ pub enum Error {
     #[error("the picture cannot be segmented")]
     Segmentation(#[source] Cause),
     /// The background-removal network was requested but is not installed.
-    #[error("the network for cut-outs is not installed")]
+    #[error("the background-removal network is not installed")]
     NoNetwork,
     /// The result cannot be written in its format.
     #[error("the picture cannot be encoded")]
     Encoding(#[source] Cause),
     /// Too many pictures are waiting; a later retry may succeed.
-    #[error("too many pictures are waiting to be worked on")]
+    #[error("too many pictures are waiting to be processed")]
     Busy,
     /// The work panicked: a bug in this service or a decoder.
     #[error("processing of the picture panicked")]

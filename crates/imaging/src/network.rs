@@ -30,7 +30,7 @@ const CHANNELS: [(f32, f32); 3] = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225
 /// Why a model's file is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{} cannot be read", .path.display())]
     Unreadable {
         /// Path of the model file.
@@ -40,7 +40,10 @@ pub enum Error {
         cause: io::Error,
     },
     /// The file is damaged or another model.
-    #[error("{} is damaged or another model: {found}, not those of u2netp.onnx; scripts/fetch-models gets it", .path.display())]
+    #[error(
+        "{} is damaged or is not u2netp.onnx ({found}): download the model with scripts/fetch-models",
+        .path.display()
+    )]
     Foreign {
         /// Path of the model file.
         path: PathBuf,
@@ -119,7 +122,7 @@ impl Loaded {
             op_registry!(Add, Cast, Concat, Conv, Gather, MaxPool, Relu, Resize, Shape, Sigmoid, Slice, Unsqueeze);
         let model = ModelOptions::with_ops(operators).load(file)?;
         let (Some(&input), Some(&output)) = (model.input_ids().first(), model.output_ids().first()) else {
-            return Err("the model takes or gives nothing".into());
+            return Err("the model has no input or no output".into());
         };
         let thread = Arc::new(ThreadPool::with_num_threads(1));
         thread.run(give_way);
@@ -132,7 +135,7 @@ impl Loaded {
         let [output] = self.model.run_n(vec![(self.input, input.into())], [self.output], self.options())?;
         let (_, values) = output.into_shape_vec::<f32, 4>()?;
         if values.len() != side * side {
-            return Err("the model gives a map of another size".into());
+            return Err("the output of the model has the wrong size".into());
         }
         let (least, most) =
             values.iter().fold((f32::MAX, f32::MIN), |(least, most), value| (least.min(*value), most.max(*value)));

@@ -63,12 +63,12 @@ impl Pipeline {
         Self { pool, segmenter, limits }
     }
 
-    /// Returns the number of concurrent jobs.
+    /// Returns the maximum number of concurrent jobs.
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }
 
-    /// Returns the name of the background remover.
+    /// Returns the background remover.
     pub fn segmenter(&self) -> &dyn Segmenter {
         &*self.segmenter
     }

@@ -46,7 +46,7 @@ impl CutoutMode {
 
 /// The text is not the name of a [`CutoutMode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it must be auto, plain, network or none")]
+#[error("expected auto, plain, network or none")]
 pub struct UnknownMode;
 
 impl FromStr for CutoutMode {
@@ -62,7 +62,7 @@ impl FromStr for CutoutMode {
 pub struct CutoutOptions {
     /// Method of removing the background.
     pub mode: CutoutMode,
-    /// Minimum confidence of the network in its cut, 0 to 1; below it the picture stays whole.
+    /// Minimum confidence of the network, 0 to 1; below it the background is kept.
     pub threshold: f32,
 }
 
@@ -134,7 +134,7 @@ impl CutOut {
         Self { picture, by: Some(by), confidence, kept_whole }
     }
 
-    /// Creates the result for a picture that was to stay whole.
+    /// Creates the result for a picture whose background was to be kept.
     fn as_asked(picture: Picture) -> Self {
         Self { picture, by: None, confidence: None, kept_whole: Some(Reason::AsAsked) }
     }

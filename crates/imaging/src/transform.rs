@@ -64,7 +64,7 @@ fn smaller((width, height): (u32, u32), longest_side: u32) -> Option<(u32, u32)>
 }
 
 fn scaled(bytes: Vec<u8>, layout: Layout, (width, height): (u32, u32)) -> Picture {
-    Picture::new(width, height, layout, bytes).expect("as many pixels were made as were asked for")
+    Picture::new(width, height, layout, bytes).expect("the buffer has the size of the picture")
 }
 
 /// Encodes a picture as JPEG, on white where it is transparent.
@@ -121,7 +121,7 @@ pub fn from_segmentation(sent: Picture, answer: &[u8], limits: &Limits) -> Resul
         return Ok(cut);
     }
     if !has_same_proportions(from, to) {
-        return refuse("the segmentation service answered with a picture of other proportions");
+        return refuse("the segmentation service answered with a picture of different proportions");
     }
     let alpha: Vec<u8> = cut.pixels().map(|pixel| pixel[3]).collect();
     drop(cut);

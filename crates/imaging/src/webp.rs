@@ -29,7 +29,7 @@ pub fn encode(picture: &Picture) -> Result<Vec<u8>> {
     if width.max(height) > MAX_SIDE {
         return Err(failed("a WebP has at most 16,383 pixels on a side"));
     }
-    let mut config = WebPConfig::new().map_err(|()| failed("libwebp has another version"))?;
+    let mut config = WebPConfig::new().map_err(|()| failed("libwebp has an unexpected version"))?;
     config.quality = QUALITY;
     config.method = METHOD;
     config.alpha_quality = ALPHA_QUALITY;

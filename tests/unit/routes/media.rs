@@ -273,7 +273,7 @@ async fn a_service_that_fails_is_told_in_plain_words_and_not_remembered() {
         (Behaviour::Status(500, "Traceback: secret"), "the segmentation service answered with status 500"),
         (Behaviour::Status(200, "<html>"), "the segmentation service did not answer with a PNG"),
         (Behaviour::Opaque, "the segmentation service answered with a picture without transparency"),
-        (Behaviour::Distorted, "the segmentation service answered with a picture of other proportions"),
+        (Behaviour::Distorted, "the segmentation service answered with a picture of different proportions"),
         (Behaviour::Endless, "the segmentation service's answer is too long"),
     ] {
         let server = SegmentationServer::start([behaviour, Behaviour::Cut]).await;

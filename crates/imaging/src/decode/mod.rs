@@ -126,7 +126,7 @@ pub struct Raw {
     pub(super) picture: Picture,
     /// Orientation from EXIF.
     pub(super) orientation: Orientation,
-    /// Its colour space, if known not to be sRGB.
+    /// Colour space of the picture, if known not to be sRGB.
     pub(super) colours: Option<ColourSpace>,
 }
 
@@ -321,7 +321,7 @@ fn decode_png(bytes: &[u8], least_side: u32) -> Result<Raw> {
     let orientation = info.exif_metadata.as_deref().and_then(exif_orientation);
     let colours = info.icc_profile.as_deref().and_then(ColourSpace::from_icc);
     let picture = Picture::new(width.div_ceil(by), height.div_ceil(by), layout, pixels);
-    let picture = picture.ok_or_else(|| Error::Corrupt("its size is not what it says".into()))?;
+    let picture = picture.ok_or_else(|| Error::Corrupt("its data does not match its size".into()))?;
     Ok(Raw { picture, orientation: orientation.unwrap_or(Orientation::NoTransforms), colours })
 }
 

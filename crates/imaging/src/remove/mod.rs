@@ -67,7 +67,7 @@ pub enum Removal {
         /// Share of the background, 0 to 1.
         background_share: f64,
     },
-    /// It is as it was.
+    /// The picture was not changed.
     KeptWhole {
         /// The picture.
         picture: Picture,
@@ -79,9 +79,9 @@ pub enum Removal {
 /// Why a picture keeps its background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is already cut out.
+    /// The picture already has no background.
     AlreadyTransparent,
-    /// It is too small.
+    /// The picture is too small.
     TooSmall,
     /// The border of the picture does not have one colour.
     BusyBackground,
