@@ -114,7 +114,7 @@ pub type StartTimer = for<'a> fn(&'a AppState, &'a str) -> BoxFuture<'a, data::R
 /// Outcome of starting a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimerStart {
-    /// It runs.
+    /// The timer has started.
     Started,
     /// A process is already running it; its lease ends at this time unless renewed.
     UnderWay(Timestamp),

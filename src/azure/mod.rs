@@ -1,4 +1,5 @@
-//! Azure identities, and clients of a storage account.
+//! Azure identities, and clients of a storage account: addresses, signatures and requests. The stores on top of them
+//! are in `store`, `queue` and `blob`.
 
 pub mod call;
 mod sas;

@@ -23,7 +23,7 @@ pub enum Jitter {
     Half,
     /// From nothing to all of the pause.
     Full,
-    /// The pause and up to this much more.
+    /// The whole pause, plus up to this much.
     Added(Duration),
 }
 

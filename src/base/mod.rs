@@ -1,4 +1,5 @@
-//! Basics that every other module may use.
+//! Helpers without domain knowledge that every module may use: clocks, back-off, caches, hashes, error chains, texts,
+//! JSON, private files.
 
 pub mod backoff;
 pub mod cache;

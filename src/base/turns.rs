@@ -1,4 +1,4 @@
-//! Limits work that runs at once, per key; the rest waits in order.
+//! Limits how much work runs concurrently per key. Further work waits in order of arrival.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,27 +7,27 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A number of turns for each key.
+/// Limits concurrent work per key.
 pub struct Turns<K> {
     at_once: usize,
-    /// Only keys with turns that are taken or awaited.
+    /// Semaphores of the keys that have work running or waiting.
     keys: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 
-/// A turn, until it is dropped.
+/// Permit to do work for a key; released on drop.
 pub struct Turn {
-    // Before the semaphore, which belongs to the key only as long as somebody has it.
+    // Dropped before the semaphore, which belongs to the key only while it is referenced.
     _permit: OwnedSemaphorePermit,
     _of_key: Arc<Semaphore>,
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
-    /// Lets this much work of a key run at once.
+    /// Creates a limiter that runs at most `at_once` pieces of work per key concurrently.
     pub fn new(at_once: usize) -> Self {
         Self { at_once, keys: Mutex::default() }
     }
 
-    /// Waits for a turn of this key.
+    /// Waits for a permit of this key.
     pub async fn wait(&self, key: &K) -> Turn {
         let turns = {
             let mut keys = self.keys.lock();
@@ -38,7 +38,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
                 turns
             })
         };
-        let permit = turns.clone().acquire_owned().await.expect("it is never closed");
+        let permit = turns.clone().acquire_owned().await.expect("the semaphore is never closed");
         Turn { _permit: permit, _of_key: turns }
     }
 }

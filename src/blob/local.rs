@@ -50,7 +50,7 @@ const TRIAL: usize = 4096;
 const KEPT_FREE: u64 = 512 * 1024 * 1024;
 /// The part of a small disk that blobs leave free instead.
 const KEPT_PART: u64 = 20;
-/// Bytes read at once.
+/// Bytes read at a time.
 const PIECE: usize = 128 * 1024;
 /// Marks the end of a file with an appended source hash.
 const SOURCE_MARK: &[u8; 16] = b"\0pluckit source\0";
@@ -70,12 +70,18 @@ pub struct LocalBlobs {
 
 /// The directory was replaced by another one, so nothing is written.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is another directory than the one that was opened: nothing is written until that one is back", .0.display())]
+#[error(
+    "{} is not the directory that was opened: writes are refused until the original directory is back",
+    .0.display()
+)]
 struct Replaced(PathBuf);
 
 /// The rest of the disk is for documents.
 #[derive(Debug, thiserror::Error)]
-#[error("{} has {free_mib} MiB left, which are kept for documents: no pictures are stored until more are free", .path.display())]
+#[error(
+    "{} has only {free_mib} MiB free, which are reserved for documents: pictures are refused until more space is free",
+    .path.display()
+)]
 struct NoRoom {
     path: PathBuf,
     free_mib: u64,

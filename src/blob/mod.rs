@@ -43,7 +43,7 @@ pub enum Error {
     #[error("the blob store is unavailable")]
     Unavailable(#[source] Cause),
     /// The range starts after the end of the blob.
-    #[error("the range begins behind the end of the blob, which has {size} bytes")]
+    #[error("the range begins after the end of the blob, which has {size} bytes")]
     OutOfRange {
         /// Size of the blob, in bytes.
         size: u64,

@@ -29,7 +29,7 @@ leased!(ChatRun, LONGEST_LEASE);
 /// Outcome of appending a piece to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// It is in the log.
+    /// The piece is in the log.
     Done,
     /// Another writer has written at this position: the caller has lost the run.
     Refused,
@@ -194,7 +194,7 @@ impl ChatRuns {
                 has_deleted |= self.0.delete(&Self::piece_key(user, run, piece.first_seq), None).await?;
             }
             if !has_deleted {
-                warn!(run.id = %run, "pieces of a log stay until they expire");
+                warn!(run.id = %run, "pieces of a log not deleted: they will expire");
                 return Ok(());
             }
         }

@@ -32,7 +32,7 @@ impl Contributions {
     /// Counts up to `posts` of the user on this day, within the daily limit `most`. Returns how many fit.
     ///
     /// # Errors
-    /// Like [`update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update`].
     pub async fn reserve(&self, user: &UserId, day: Date, posts: usize, most: usize) -> Result<usize> {
         let key = Key::new(Container::Conversations, user.as_str(), format!("posts-{day}"));
         update(&*self.0, &key, |found: Option<Day>| {

@@ -91,7 +91,7 @@ impl Digests {
     /// Edits the weekly run of a user by compare-and-swap.
     ///
     /// # Errors
-    /// Like [`update::update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update::update`].
     pub async fn edit_weekly_run<R>(
         &self,
         user: &UserId,
@@ -103,7 +103,7 @@ impl Digests {
     /// Saves the digest of a week, unless it or a newer one for the same wardrobe exists.
     ///
     /// # Errors
-    /// Like [`update::update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update::update`].
     pub async fn save_unless_newer(&self, digest: &Digest) -> Result<()> {
         let document = serde_json::to_value(digest)?;
         update::update(&*self.0, &Self::key(&digest.user_id, &digest.id), |found: Option<Value>| {
@@ -137,7 +137,7 @@ impl Digests {
     /// Edits the fan-out of a week by compare-and-swap.
     ///
     /// # Errors
-    /// Like [`update::update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update::update`].
     pub async fn edit_fan_out<R>(&self, week: Week, edit: impl FnMut(Option<FanOut>) -> Edit<FanOut, R>) -> Result<R> {
         update::update(&*self.0, &Self::fan_out_key(week), edit).await
     }

@@ -20,7 +20,7 @@ impl ExchangeRates {
     /// Edits the rates by compare-and-swap, starting with an empty record.
     ///
     /// # Errors
-    /// Like [`update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update`].
     pub async fn edit<R>(&self, mut edit: impl FnMut(KeptRates) -> Edit<KeptRates, R>) -> Result<R> {
         let key = Key::new(Container::VaultInsightsCache, PARTITION, ID);
         update(&*self.0, &key, |kept: Option<KeptRates>| edit(kept.unwrap_or_else(|| KeptRates::empty(ID, PARTITION))))

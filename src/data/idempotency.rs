@@ -96,7 +96,8 @@ impl Idempotency {
     /// answer and its lease has expired, its process died, and the request starts again.
     ///
     /// # Errors
-    /// Like [`update`](super::update::update).
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for
+    /// [`update`](super::update::update).
     pub async fn begin(&self, user: &UserId, key: &str, fingerprint: &str, clock: &Arc<dyn Clock>) -> Result<Begun> {
         // Callers' keys may contain characters that ids may not.
         let key = Key::new(Container::Conversations, user.as_str(), format!("{PREFIX}{}", sha256_hex(key)));

@@ -113,7 +113,7 @@ pub enum Decision<T, R> {
 pub enum Claimed<T, R> {
     /// We hold the lease.
     Ours(Held<T>),
-    /// It was not taken.
+    /// The lease was not taken; `decide` gave this result.
     Left(R),
 }
 
@@ -133,7 +133,8 @@ impl Leases {
     /// have side effects. It may take over a live lease from a predecessor that it knows to be gone.
     ///
     /// # Errors
-    /// Same as for [`update::update`].
+    /// [`super::Error::Contended`] when every attempt lost its race, [`super::Error::Unwritable`] for a document of
+    /// another shape, [`super::Error::Store`] when the store failed.
     pub async fn claim<T: Leased, R>(
         &self,
         key: Key,
@@ -146,7 +147,8 @@ impl Leases {
     /// returned without calling `decide`, because the answer to an earlier claim was lost.
     ///
     /// # Errors
-    /// Same as for [`update::update`].
+    /// [`super::Error::Contended`] when every attempt lost its race, [`super::Error::Unwritable`] for a document of
+    /// another shape, [`super::Error::Store`] when the store failed.
     pub async fn claim_as<T: Leased, R>(
         &self,
         owner: &str,

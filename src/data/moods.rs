@@ -104,7 +104,7 @@ impl Moods {
     /// Edits a mood by compare-and-swap.
     ///
     /// # Errors
-    /// Like [`update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update`].
     pub async fn edit<R>(
         &self,
         primary_mood: &str,
@@ -125,7 +125,7 @@ impl Moods {
     /// Edits the state of the feeds by compare-and-swap.
     ///
     /// # Errors
-    /// Like [`update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update`].
     pub async fn edit_intake<R>(&self, edit: impl FnMut(Option<MoodIntake>) -> Edit<MoodIntake, R>) -> Result<R> {
         update(&*self.0, &system_key(INTAKE), edit).await
     }

@@ -155,7 +155,8 @@ impl Profiles {
     /// allow; returns whether anything changed. Other fields are kept.
     ///
     /// # Errors
-    /// Like [`update::update_within`] with `attempts`.
+    /// [`super::Error::Contended`] when all `attempts` lost their race, [`super::Error::Unwritable`] or
+    /// [`super::Error::Store`].
     pub async fn add_tastes(
         &self,
         user: &UserId,

@@ -41,7 +41,7 @@ where
 /// Edits a document like [`update`], unless it does not exist: then the result is `None`.
 ///
 /// # Errors
-/// Like [`update`].
+/// [`Error::Contended`], [`Error::Unwritable`] and [`Error::Store`], as for [`update`].
 pub async fn update_existing<T, R>(
     store: &dyn DocumentStore,
     key: &Key,

@@ -49,7 +49,7 @@ impl Usage {
     /// found or changed, if any.
     ///
     /// # Errors
-    /// Like [`update::update`].
+    /// [`super::Error::Contended`], [`super::Error::Unwritable`] or [`super::Error::Store`], as for [`update::update`].
     pub async fn add(
         &self,
         payer: &Payer,

@@ -228,7 +228,7 @@ impl Season {
     }
 }
 
-/// What a usual temperature goes by.
+/// What a usual temperature is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
     /// The place itself.
@@ -239,8 +239,8 @@ pub enum Basis {
     Guess,
 }
 
-/// Returns the mean temperature of this month in degrees Celsius, and what it goes by: the place if it is known, else
-/// the climate zone, else a temperate climate.
+/// Returns the mean temperature of this month in degrees Celsius, and what it is based on: the place if it is known,
+/// else the climate zone, else a temperate climate.
 pub fn usual(month: Month, place: Option<&str>, zone: Option<&str>) -> (f64, Basis) {
     let zone = ZONES.iter().find(|(name, ..)| Some(*name) == zone);
     let (january, july, basis) = match (place.and_then(of_place), zone) {

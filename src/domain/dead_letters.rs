@@ -109,7 +109,7 @@ impl DeadLetterService {
             payload,
             created_at: Some(self.clock.now().into()),
             source_queue,
-            reason: reason.unwrap_or_else(|| "the process ended each time it was delivered".to_owned()),
+            reason: reason.unwrap_or_else(|| "the process died during every delivery".to_owned()),
             dequeue_count,
             replayed_at: None,
             lease: Lease::default(),

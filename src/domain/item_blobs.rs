@@ -4,7 +4,7 @@
 //! | container | name | what |
 //! |---|---|---|
 //! | archive | `<hash of the user id>/<item>-transparent.webp` | the finished picture |
-//! | archive | `<hash of the user id>/<item>/<16 hex>-transparent.webp` | the picture that was made again |
+//! | archive | `<hash of the user id>/<item>/<16 hex>-transparent.webp` | a recreated picture |
 //! | archive | `<item>-transparent.webp`, `.png` | the finished picture, as other services named it |
 //! | archive | `<user>/<item>` | the finished picture, as other services named one that was cut out before |
 //! | uploads | `<user>/<item>`, or the hash of a user id that cannot be a name | the photo as it was uploaded |
@@ -26,7 +26,7 @@ const SUFFIXES: [&str; 2] = [media::SUFFIX, "-transparent.png"];
 pub const DRAFT_PREFIX: &str = "upload-";
 const DRAFT_DIGITS: usize = 32;
 
-/// Returns the name of the photo that an item was made from; `None` if it would be invalid. An id of a user that cannot
+/// Returns the name of the photo of an item; `None` if it would be invalid. An id of a user that cannot
 /// be a directory is hashed.
 pub fn upload_name(user: &UserId, item: &ItemId) -> Option<BlobName> {
     // A directory that makes an invalid name is replaced by its hash.

@@ -61,7 +61,7 @@ pub enum Error {
         cause: Arc<imaging::Error>,
     },
     /// The network was requested but is not installed.
-    #[error("the network for cut-outs is not installed")]
+    #[error("the background-removal network is not installed")]
     NoNetwork,
     /// Encoding as WebP failed.
     #[error("WebP conversion failed: the picture cannot be encoded")]
@@ -256,7 +256,7 @@ impl Media {
         }
     }
 
-    /// Whether the network for cut-outs is installed.
+    /// Whether the background-removal network is installed.
     pub fn has_network(&self) -> bool {
         self.0.pipeline.segmenter().has_network()
     }

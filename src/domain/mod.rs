@@ -1,4 +1,9 @@
-//! The service's logic, independent of HTTP and the Functions host.
+//! Business logic, independent of HTTP and the Functions host: one module per subject.
+//!
+//! Most modules have a service, such as [`chat::Chat`], [`jobs::Jobs`], [`drafts::Drafts`], [`digest::Digests`],
+//! [`scraper::Scraper`], [`moods::Moods`], [`taste::Taste`] or [`insights::Insights`], which routes and workers call
+//! through `AppState`. Others have the rules that several services share. [`base`] has what all services need;
+//! [`quota`], [`budget`] and [`backlog`] are limits on callers.
 
 pub mod answer;
 pub mod backlog;

@@ -28,7 +28,7 @@ pub struct Picture {
 /// Why a picture is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be fetched.
+    /// The picture could not be fetched.
     #[error("the picture could not be fetched")]
     Fetch(#[source] FetchError),
     /// The URL is in our store, which has no such blob.

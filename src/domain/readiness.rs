@@ -35,11 +35,11 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Health {
-    /// It works.
+    /// The dependency works.
     Ok,
-    /// It is not configured.
+    /// The dependency is not configured.
     Unconfigured,
-    /// It does not answer, is not writable, or is damaged.
+    /// The dependency does not answer, is not writable, or is damaged.
     Failing,
 }
 

@@ -45,7 +45,7 @@ const TOKEN_LENGTH: usize = 70;
 
 /// A new token. Does not implement `Debug`, so that it cannot reach a log.
 pub struct NewToken {
-    /// Its entry in the user's list.
+    /// Entry of the token in the user's list.
     pub token: ApiToken,
     /// The credential, which cannot be shown again.
     pub secret: String,
@@ -54,7 +54,7 @@ pub struct NewToken {
 /// A token of a user's list.
 #[derive(Debug, Clone)]
 pub struct ListedToken {
-    /// Its entry in the user's list.
+    /// Entry of the token in the user's list.
     pub token: ApiToken,
     /// Day of its last use, as midnight UTC.
     pub last_used_at: Option<Timestamp>,

@@ -55,7 +55,7 @@ pub enum Error {
     #[error("the identity provider's metadata is not valid")]
     Mismatch,
     /// The provider did not answer in time.
-    #[error("the signing keys did not come within {} s", FETCH_TIMEOUT.as_secs())]
+    #[error("the signing keys did not arrive within {} s", FETCH_TIMEOUT.as_secs())]
     TimedOut,
     /// The last fetch failed, and it is too early for another one.
     #[error("the signing keys could not be fetched a moment ago")]

@@ -81,7 +81,7 @@ impl ServiceVerifier {
                 let (Some(issuer), Some(audience)) = (issuer, audience) else {
                     warn!(
                         "METADATA_EXTRACT_AZURE_AD_ISSUER or METADATA_EXTRACT_AZURE_AD_AUDIENCE is not set: no service \
-                           can call"
+                         can authenticate"
                     );
                     return Self::Entra(None);
                 };

@@ -40,7 +40,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The payer has no tokens left; the model was not called.
-    #[error("the day's tokens are spent")]
+    #[error("the day's token budget is used up")]
     OverBudget {
         /// Time until tokens may be available.
         retry_after: Duration,
@@ -57,8 +57,8 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
-    /// The stream broke off.
-    #[error("the model's answer broke off")]
+    /// The stream ended early.
+    #[error("the model's answer ended early")]
     Interrupted(#[source] Cause),
     /// The answer is unusable.
     #[error("the model's answer cannot be read")]
@@ -341,8 +341,8 @@ pub trait Model: Send + Sync {
         query.to_owned()
     }
 
-    /// Whether the model tells transparent pixels from white ones. Other models get transparent pictures on white, since
-    /// some servers show them on black.
+    /// Whether the model tells transparent pixels from white ones. Other models get transparent pictures on white,
+    /// since some servers show them on black.
     fn sees_transparency(&self) -> bool {
         false
     }

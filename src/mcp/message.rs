@@ -13,9 +13,9 @@ const INTERNAL_ERROR: i64 = -32603;
 /// A message that a client sent.
 #[derive(Debug, PartialEq)]
 pub enum Message {
-    /// It wants an answer.
+    /// A message that needs an answer.
     Request(Request),
-    /// It wants none.
+    /// A message that needs no answer.
     Notification,
 }
 
@@ -96,7 +96,10 @@ impl Message {
     /// any.
     pub fn read(message: Value) -> Result<Self, (Value, Fault)> {
         let Value::Object(mut fields) = message else {
-            return Err((Value::Null, Fault::invalid_request("A message is an object; there are no batches.")));
+            return Err((
+                Value::Null,
+                Fault::invalid_request("A message must be an object; batches are not supported."),
+            ));
         };
         let id = fields.remove("id");
         let is_id = |id: &Value| id.is_string() || id.is_i64() || id.is_u64();

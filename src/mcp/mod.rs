@@ -166,7 +166,7 @@ fn discover() -> Outcome {
 /// Returns a required string parameter.
 fn text<'a>(params: &'a Map<String, Value>, name: &str) -> Result<&'a str, Fault> {
     let found = params.get(name).and_then(Value::as_str);
-    found.ok_or_else(|| Fault::invalid_params(format!("{name} is a text that has to be there.")))
+    found.ok_or_else(|| Fault::invalid_params(format!("{name} is required and must be a text.")))
 }
 
 fn object(value: Value) -> Map<String, Value> {

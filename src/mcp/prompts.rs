@@ -47,12 +47,12 @@ pub(super) fn get(params: &Map<String, Value>) -> Result<Outcome, Fault> {
     let arguments = match params.get("arguments") {
         None | Some(Value::Null) => None,
         Some(Value::Object(arguments)) => Some(arguments),
-        Some(_) => return Err(Fault::invalid_params("arguments is an object.")),
+        Some(_) => return Err(Fault::invalid_params("arguments must be an object.")),
     };
     let text = |argument: &str| match arguments.and_then(|arguments| arguments.get(argument)) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(cut(text, LONGEST_ARGUMENT)).filter(|text| !text.is_empty())),
-        Some(_) => Err(Fault::invalid_params(format!("{argument} is a text."))),
+        Some(_) => Err(Fault::invalid_params(format!("{argument} must be a text."))),
     };
     let told = |what: &str, text: Option<String>| text.map_or_else(String::new, |text| format!("\n{what}: {text}"));
     let request = match name {
@@ -65,7 +65,7 @@ pub(super) fn get(params: &Map<String, Value>) -> Result<Outcome, Fault> {
         }
         PACK => {
             let destination = text("destination")?;
-            let destination = destination.ok_or_else(|| Fault::invalid_params("destination is missing."))?;
+            let destination = destination.ok_or_else(|| Fault::invalid_params("destination is required."))?;
             let details =
                 told("Days", text("days")?) + &told("First day", text("from")?) + &told("Planned", text("occasions")?);
             format!(

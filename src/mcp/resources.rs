@@ -88,7 +88,7 @@ pub(super) fn templates() -> Value {
 }
 
 fn unknown_cursor() -> Fault {
-    Fault::invalid_params("cursor is not the nextCursor of a page of this list.")
+    Fault::invalid_params("cursor must be the nextCursor of a page of this list.")
 }
 
 /// Creates the error for a missing resource; its code depends on the protocol version.

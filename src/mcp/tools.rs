@@ -31,7 +31,7 @@ impl Server {
         let arguments = match params.get("arguments") {
             None | Some(Value::Null) => json!({}),
             Some(arguments @ Value::Object(_)) => arguments.clone(),
-            Some(_) => return Err(Fault::invalid_params("arguments is an object.")),
+            Some(_) => return Err(Fault::invalid_params("arguments must be an object.")),
         };
         let (name, traits, began) = (tool.spec().name, tool.traits(), Instant::now());
         let output = self.run(&**tool, &traits, &arguments.to_string()).await;
@@ -87,7 +87,7 @@ fn slow_down(exceeded: Exceeded) -> String {
         Exceeded::Rate { retry_after, .. } | Exceeded::Rejections { retry_after } => {
             format!("Too many requests. Please try again in {} seconds.", retry_after.as_secs() + 1)
         }
-        Exceeded::Requests | Exceeded::Streams => "Too many requests at once. Please try again.".to_owned(),
+        Exceeded::Requests | Exceeded::Streams => "Too many concurrent requests. Please try again.".to_owned(),
     }
 }
 

@@ -25,7 +25,7 @@ const UNSUPPORTED_VERSION: i64 = -32022;
 /// Generation of the protocol that a client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
-    /// It begins with `initialize`.
+    /// A session begins with `initialize`.
     Initialized,
     /// There is no handshake.
     Stateless,
@@ -55,7 +55,7 @@ impl Generation {
         if request.method == "initialize" && version != Some(STATELESS) {
             let wanted = request.params.get("protocolVersion").and_then(Value::as_str);
             if header.is_some() && header != wanted {
-                return Err(mismatch("MCP-Protocol-Version is not the version of the body."));
+                return Err(mismatch("MCP-Protocol-Version must match the version in the body."));
             }
             return Ok(Self::Initialized);
         }
@@ -67,7 +67,7 @@ impl Generation {
             return Ok(Self::Initialized);
         };
         if headers.is_some() && header != Some(version) {
-            return Err(mismatch("MCP-Protocol-Version is not the version of the body."));
+            return Err(mismatch("MCP-Protocol-Version must match the version in the body."));
         }
         check_spoken(Some(version))?;
         if version != STATELESS {
@@ -97,7 +97,7 @@ impl Headers {
     /// Checks that the headers match the request.
     fn check(&self, request: &Request) -> Result<(), Fault> {
         if self.method.as_deref() != Some(&request.method) {
-            return Err(mismatch("Mcp-Method is not the method of the body."));
+            return Err(mismatch("Mcp-Method must match the method in the body."));
         }
         let field = match request.method.as_str() {
             "tools/call" | "prompts/get" => "name",
@@ -107,7 +107,7 @@ impl Headers {
         let named = request.params.get(field).and_then(Value::as_str);
         let header = self.name.as_deref().and_then(decoded);
         if named.is_some() && header.as_deref() != named {
-            return Err(mismatch("Mcp-Name is not the name or URI of the body."));
+            return Err(mismatch("Mcp-Name must match the name or URI in the body."));
         }
         Ok(())
     }
@@ -143,7 +143,7 @@ fn mismatch(message: &'static str) -> Fault {
 }
 
 fn incomplete(name: &str) -> Fault {
-    Fault::invalid_params(format!("_meta lacks {name}.")).malformed()
+    Fault::invalid_params(format!("_meta must contain {name}.")).malformed()
 }
 
 #[cfg(test)]

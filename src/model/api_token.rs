@@ -45,7 +45,7 @@ impl fmt::Display for Scope {
 
 /// A text that does not name a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is wardrobe:read or wardrobe:write")]
+#[error("expected wardrobe:read or wardrobe:write")]
 pub struct UnknownScope;
 
 impl FromStr for Scope {

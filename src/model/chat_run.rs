@@ -57,9 +57,9 @@ impl RunStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDisconnect {
-    /// It is stopped.
+    /// The run is stopped.
     Cancel,
-    /// It goes on to its end.
+    /// The run continues to its end.
     Continue,
 }
 
@@ -245,13 +245,13 @@ pub struct FinishedCall {
     pub result: String,
 }
 
-/// A step that is finished: an answer of the model, and the results of the tools that it asked for. A step without
+/// A step that is finished: an answer of the model, and the results of the tools that it called. A step without
 /// tools is the last one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedStep {
     /// Text that the model wrote.
     pub text: String,
-    /// The tools that it asked for.
+    /// The tools that it called.
     #[serde(default)]
     pub calls: Vec<FinishedCall>,
     /// The note to the model, if the user's consent triggered this first step.

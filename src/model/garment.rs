@@ -92,15 +92,15 @@ pub struct Words<'a> {
 pub struct Garment {
     /// Display name: colour, maker and kind.
     pub name: String,
-    /// Its slot; `None` for sleepwear, swimwear and unknown kinds.
+    /// Slot of the garment; `None` for sleepwear, swimwear and unknown kinds.
     pub slot: Option<Slot>,
-    /// Its kinds of garment, narrowest first.
+    /// Kinds of garment, narrowest first.
     kinds: Vec<TermId>,
-    /// Its colours, the dominant one first.
+    /// Colours of the garment, the dominant one first.
     pub colours: Vec<TermId>,
     /// All its terms except colours, including broader ones.
     terms: BTreeSet<TermId>,
-    /// Its words, plurals folded.
+    /// Words that describe the garment, plurals folded.
     words: BTreeSet<String>,
     /// From 0 (sport) to 5 (black tie).
     pub formality: (u8, u8),
@@ -265,13 +265,13 @@ impl Garment {
 /// How well a piece fits a description, best last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// It is something else.
+    /// The piece is something else.
     None,
-    /// It is of a related kind or colour.
+    /// The piece is of a related kind or colour.
     Near,
-    /// It fits if shades of a colour count as that colour.
+    /// The piece fits if shades of a colour count as that colour.
     Shade,
-    /// It is just that.
+    /// The piece fits exactly.
     Exact,
 }
 

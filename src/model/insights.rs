@@ -96,17 +96,17 @@ pub struct CpwIntel {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
-    /// Same as [`CpwIntel::historical_wear_rate`].
+    /// Wears per month since the item was added, as in [`CpwIntel`].
     pub historical_wear_rate: Number,
     /// Projected month, `YYYY-MM`; `None` after the year 9999.
     pub projected_month: Option<String>,
     /// Wears still needed.
     pub projected_wears_needed: u32,
-    /// Same as [`CpwIntel::recent_wear_rate`].
+    /// Wears per month in the window, as in [`CpwIntel`].
     pub recent_wear_rate: Number,
     /// Target cost per wear.
     pub target_cpw: Number,
-    /// Same as [`CpwIntel::wear_rate_trend`].
+    /// Direction of the change in wear rate, as in [`CpwIntel`].
     pub wear_rate_trend: WearRateTrend,
 }
 

@@ -10,8 +10,8 @@ use super::timestamp::Timestamp;
 /// Largest tolerated clock difference between two processes.
 pub const MOST_SKEW: Duration = Duration::from_secs(30);
 
-/// The process that works on a document, and until when no other process may. Flatten it into the document before its
-/// unknown fields.
+/// Names the process that works on a document, and the time until which no other process may work on it. Flatten it
+/// into the document before its unknown fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     #[serde(

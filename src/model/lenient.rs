@@ -45,7 +45,7 @@ macro_rules! whole {
 
 whole! { u32 u64 usize i64 }
 
-/// Reads a whole number. JavaScript and other services may write it as `3.0`; a fraction is cut off. `None` for
+/// Reads a whole number. JavaScript and other services may write it as `3.0`; a fraction is dropped. `None` for
 /// anything but a number.
 pub fn whole_of<T: Whole>(value: &Value) -> Option<T> {
     let Value::Number(number) = value else { return None };

@@ -128,7 +128,7 @@ pub struct PageVersion {
 impl Source {
     /// Longest lease of a source: a client's.
     pub const LONGEST_LEASE: Duration = Duration::from_secs(15 * 60);
-    /// Age of the last scrape below which clients are not asked for posts.
+    /// Age of the last scrape below which clients need not send posts.
     const FRESH: Duration = Duration::from_secs(4 * 60 * 60);
 
     /// Whether the user may see and use the source.

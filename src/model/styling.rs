@@ -54,7 +54,7 @@ pub struct StylingActivity {
 pub enum ActivityStatus {
     /// The user may be asked whether the garment was worn.
     Pending,
-    /// It was worn.
+    /// The garment was worn.
     Accepted,
     /// The user does not want to be asked.
     Dismissed,

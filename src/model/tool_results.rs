@@ -35,7 +35,7 @@ pub struct Totals {
     pub items: u64,
     /// Number of their wears, within the period of the search if it has one.
     pub wears: u64,
-    /// These wears by the items' first colour.
+    /// Number of the wears by the items' first colour.
     pub wears_by_colour: BTreeMap<String, u64>,
     /// Sums of their prices.
     pub spent: Spent,
@@ -167,7 +167,7 @@ pub struct PlannedOutfit {
     pub occasion: String,
     /// The weather that it is for, in words.
     pub weather: String,
-    /// Its pieces, in the order of their slots.
+    /// Pieces of the outfit, in the order of their slots.
     pub pieces: Vec<PlannedPiece>,
     /// Slots for which no piece was found.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -50,7 +50,7 @@ pub struct RunUsage {
     /// Tokens of answers.
     #[serde(default)]
     pub output_tokens: u64,
-    /// The same by model.
+    /// Calls and tokens by model.
     #[serde(default)]
     pub by_model: Vec<ModelUsage>,
 }

@@ -100,7 +100,7 @@ pub fn builder_that_trusts(authorities: &[Certificate]) -> ClientBuilder {
 /// Reads the body of an answer; `None` if it has more bytes than `limit`, announced or not.
 ///
 /// # Errors
-/// When the connection breaks off.
+/// When the connection breaks.
 pub async fn read_at_most(mut response: Response, limit: usize) -> reqwest::Result<Option<Bytes>> {
     if response.content_length().is_some_and(|announced| announced > limit as u64) {
         return Ok(None);

@@ -36,14 +36,14 @@ pub enum Fault {
     /// There is no connection.
     #[error("the segmentation service cannot be reached")]
     Unreachable(#[source] Arc<reqwest::Error>),
-    /// It took too long.
+    /// The segmentation service did not answer in time.
     #[error("the segmentation service did not answer within {} s", .0.as_secs_f64())]
     Silent(Duration),
-    /// It refused the picture or failed.
+    /// The segmentation service refused the picture or failed.
     #[error("the segmentation service answered with status {}", .0.as_u16())]
     Status(StatusCode),
     /// The connection broke.
-    #[error("the segmentation service's answer broke off")]
+    #[error("the segmentation service's answer ended early")]
     BrokeOff(#[source] Arc<reqwest::Error>),
     /// The answer is longer than a processed picture can be.
     #[error("the segmentation service's answer is too long")]
@@ -127,7 +127,7 @@ impl SegmentationService {
     async fn ask(&self, jpeg: Bytes) -> std::result::Result<Bytes, Fault> {
         match self.ask_once(jpeg.clone()).await {
             Err(Fault::Unreachable(error)) => {
-                warn!(error = %Chain(&error), "segmentation service not reached, asked again");
+                warn!(error = %Chain(&error), "segmentation service not reached, trying again");
                 self.ask_once(jpeg).await
             }
             done => done,

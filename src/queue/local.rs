@@ -233,7 +233,7 @@ fn new_receipt() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// Most returned messages that get a turn at once.
+/// Most returned messages that get a turn together.
 const MOST_RETURNED: i64 = 1000;
 
 /// Owner of messages that no user requested; it takes turns like a user.

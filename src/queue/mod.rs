@@ -31,7 +31,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The receipt is outdated: another receiver got the message after its timeout, or it was deleted.
-    #[error("the message is no longer ours")]
+    #[error("another receiver has the message")]
     Lost,
     /// The queue is throttled, unreachable or too slow; the same call may succeed later. The failed call may
     /// nevertheless have taken effect: a repeated `send` can then queue twice, and a repeated `delete` return
@@ -85,14 +85,14 @@ pub trait JobQueue: Send + Sync {
     async fn receive(&self, queue: &str, most: usize, visibility: Duration) -> Result<Vec<Message>>;
 
     /// Hides a message for `visibility` from now (zero makes it visible) and gives it a new receipt. [`Error::Lost`] if
-    /// it is no longer ours.
+    /// this receiver no longer holds it.
     async fn renew(&self, queue: &str, message: &mut Message, visibility: Duration) -> Result<()>;
 
-    /// Deletes a message. [`Error::Lost`] if it is no longer ours.
+    /// Deletes a message. [`Error::Lost`] if this receiver no longer holds it.
     async fn delete(&self, queue: &str, message: &Message) -> Result<()>;
 
     /// Moves a message to queue `to`. A crash may leave it in both queues, never in neither. [`Error::Lost`], without
-    /// effect, if it is no longer ours.
+    /// effect, if this receiver no longer holds it.
     async fn move_to(&self, from: &str, message: &Message, to: &str) -> Result<()>;
 
     /// Returns the number of messages, including hidden ones; approximate on Azure.
@@ -103,7 +103,8 @@ pub trait JobQueue: Send + Sync {
         self.length(queue).await.map(drop)
     }
 
-    /// As [`Upkeep::find_damage`](crate::store::Upkeep::find_damage).
+    /// Checks all stored messages and describes the first damage found; `None` if there is none or the queue is a
+    /// managed service.
     async fn find_damage(&self) -> Result<Option<String>> {
         Ok(None)
     }

@@ -59,7 +59,7 @@ pub(super) enum Ran {
     Done,
     /// Roll the changes back.
     Refused,
-    /// Its changes must be undone, and the connection met a disk error that it may remember.
+    /// The changes must be undone, and the connection met a disk error that it may remember.
     Broken,
 }
 

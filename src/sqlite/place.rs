@@ -29,9 +29,9 @@ const STEPS: i32 = 10_000;
 /// Why an open file takes no more writes.
 #[derive(Debug, thiserror::Error)]
 enum FileGone {
-    #[error("{} was deleted or moved away: nothing is written until it is back", .0.display())]
+    #[error("{} was deleted or moved away: writes are refused until it is back", .0.display())]
     Gone(PathBuf, #[source] io::Error),
-    #[error("{} is another file than the one that was opened: nothing is written until that one is back", .0.display())]
+    #[error("{} is not the file that was opened: writes are refused until the original file is back", .0.display())]
     Replaced(PathBuf),
     #[error("{} was emptied", .0.display())]
     Emptied(PathBuf),

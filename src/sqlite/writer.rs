@@ -95,7 +95,7 @@ impl Writer {
             Err(failure) => failure.is_outage && is_remembered(&*failure.cause),
         };
         if is_broken && self.connection.is_some() {
-            // All at once, since the connections of a process share their view of the log.
+            // All together, since the connections of a process share their view of the log.
             let _closed = readers.open.write();
             readers.idle.lock().clear();
             self.connection = None;

@@ -36,7 +36,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The document already exists (create), or was changed or deleted since it was read (replace, conditional delete).
-    #[error("the document was changed by someone else")]
+    #[error("the document already exists, or has changed since it was read")]
     Conflict,
     /// The store is throttled, unreachable or too slow; the same call may succeed later.
     #[error("the document store is unavailable")]
@@ -154,19 +154,19 @@ impl ChangeMark {
 /// One write of a [`DocumentStore::batch`].
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// Same as [`DocumentStore::create`].
+    /// Creates a document; the batch conflicts if the id exists.
     Create {
         /// The new document, including its `id`.
         document: Value,
     },
-    /// Same as [`DocumentStore::replace`].
+    /// Replaces the version `etag` of a document; the batch conflicts if the document has changed.
     Replace {
         /// The new content.
         document: Value,
         /// The version that was read.
         etag: ETag,
     },
-    /// Same as [`DocumentStore::delete`] with an etag.
+    /// Deletes the version `etag` of a document; the batch conflicts if the document has changed.
     Delete {
         /// `id` of the document.
         id: String,

@@ -225,7 +225,7 @@ impl Query {
         self
     }
 
-    /// Ends the page early once its documents have this many bytes together; the next page goes on from there.
+    /// Ends the page early once its documents have this many bytes together; the next page continues from there.
     #[must_use]
     pub fn most_bytes(mut self, most_bytes: usize) -> Self {
         self.most_bytes = most_bytes;

@@ -20,7 +20,7 @@ pub const POISON_FUNCTION: &str = "ProcessDigestBatchDlq";
 const MOST_USERS: usize = 1000;
 
 #[derive(Debug, thiserror::Error)]
-#[error("{failed} of {users} digests were not made")]
+#[error("{failed} of {users} digests were not created")]
 struct NotMade {
     failed: u64,
     users: usize,

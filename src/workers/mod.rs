@@ -1,7 +1,7 @@
 //! Background work: functions started by a queue message or a timer.
 //!
 //! [`FUNCTIONS`] lists them all. It determines the endpoints for the Functions host ([`invocation`]), the
-//! `function.json` files ([`package`]) and, without the host, the [`pump`] of the queues and the [`timers`]. Delivery
+//! `function.json` files ([`package`]) and, without the host, what the queue [`pump`] and the [`timers`] run. Delivery
 //! is at least once, so every function must be harmless when it runs twice.
 
 pub mod abandoned_drafts;

@@ -1,5 +1,5 @@
 //! Writes the package for the Functions host: `host.json`, a folder with `function.json` for each function and one for
-//! HTTP, the binary, and the network for cut-outs with its licence.
+//! HTTP, the binary, and the background-removal network with its licence.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,9 +25,9 @@ pub const QUEUE_CONNECTION: &str = "StorageQueue";
 /// Name of the binary in the package, as in `host.json`.
 pub const BINARY: &str = "pluckit";
 
-/// Folder of the network for cut-outs in the package, where the binary looks for it.
+/// Folder of the background-removal network in the package, where the binary looks for it.
 pub const MODELS: &str = "models";
-/// Licence of the network for cut-outs, which goes with its file.
+/// Licence of the background-removal network, which goes with its file.
 const MODEL_LICENCE: &str = include_str!("../../models/LICENSE-u2netp");
 
 /// First bytes of a Linux program.
@@ -53,7 +53,7 @@ pub fn write(functions: &[Function], out: &Path, binary: &Path, model: Option<&P
             binary.display()
         );
     }
-    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    fs::create_dir_all(out).with_context(|| format!("{} cannot be created", out.display()))?;
     remove_functions(out)?;
     write_text(&out.join("host.json"), HOST_JSON)?;
     write_json(&out.join(HTTP_FOLDER).join(FUNCTION_JSON), &http_function())?;

@@ -135,7 +135,7 @@ impl Pump {
 
     async fn until_shutdown(&self, pause: impl Future<Output = ()>) {
         if self.app.shutdown.run_until_cancelled(pause).await.is_none() {
-            debug!(queue = self.queue, "pump stops");
+            debug!(queue = self.queue, "queue pump stopping");
         }
     }
 
@@ -225,7 +225,7 @@ impl Pump {
             }
         };
         if let Err(error) = self.app.queue.renew(&self.queue, &mut message, pause).await {
-            warn!(error = %Chain(&error), "message not released: it becomes visible when its time-out ends");
+            warn!(error = %Chain(&error), "message not released: it becomes visible after its visibility timeout");
         }
     }
 

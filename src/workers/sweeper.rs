@@ -18,7 +18,7 @@ type Swept = Result<(), Cause>;
 /// Finds and handles leftovers.
 ///
 /// # Errors
-/// [`JobError::Retry`] when the store or queue failed. One failure does not stop the rest.
+/// [`JobError::Retry`] when the store or queue failed. A failing step does not stop the other steps.
 pub async fn run(app: &AppState) -> Result<(), JobError> {
     // Delete old jobs with their outputs before the store deletes expired documents.
     let operations = app.jobs.sweep().await;

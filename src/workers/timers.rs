@@ -1,8 +1,8 @@
 //! Runs timers when the service runs without the Functions host, possibly as several processes on one store.
 //!
 //! Each due time is claimed by compare-and-swap on the timer's document, with a lease that is renewed while the
-//! function runs, so that one process runs it and another takes over if that one dies. Missed due times are made up by
-//! one run. The very first start runs nothing; it records where to begin.
+//! function runs, so that one process runs it and another takes over if that one dies. Missed due times are caught up
+//! by one run. The very first start runs nothing; it records where to begin.
 //!
 //! A recorded due time in the future comes from a process whose clock was ahead. It is ignored, or the timer would
 //! pause until then; the newest due time is run, perhaps again.
@@ -95,7 +95,7 @@ pub async fn run_now(app: &AppState, functions: &'static [Function], name: &str)
     app.tasks.spawn(async move {
         // If interrupted here, the run is taken over when its lease expires, provided the service runs timers itself.
         if shutdown.run_until_cancelled(timer.run_due(&held)).await.is_none() {
-            info!(function.name = name, "timer cut off: the service stops");
+            info!(function.name = name, "timer interrupted: the service is stopping");
         }
     });
     Ok(TimerStart::Started)
@@ -227,7 +227,7 @@ impl Timer {
         }
         if state.attempts >= self.options.attempts {
             (state.lease_expires_at, state.completed_at, state.failed_at) = (None, None, Some(now));
-            state.last_error = Some("every process that ran it was cut off".to_owned());
+            state.last_error = Some("every process that ran the timer stopped before the run ended".to_owned());
             return Decision::Save(state, NotClaimed::Settled);
         }
         state.attempts += 1;
@@ -307,7 +307,11 @@ impl Timer {
             Err(error) => warn!(error = %Chain(&error), "end of the timer not recorded: it will run again"),
         }
         if let Some(fault) = fault {
-            error!(due = %held.document().last_due, error = fault, "timer failed too often: it waits until it is due again");
+            error!(
+                due = %held.document().last_due,
+                error = fault,
+                "timer failed after all retries: next run at its next due time"
+            );
         }
     }
 }

@@ -178,7 +178,7 @@ async fn long_operations_are_paid_for_and_refused_like_the_others() {
     let third = ada.get(third.header("location")).await.json();
     assert_eq!(
         (&third["status"], &third["error"]),
-        (&json!("Failed"), &json!("The day's budget for the stylist is used up. It can be restarted tomorrow."))
+        (&json!("Failed"), &json!("The day's budget for the stylist is used up. The job can be restarted tomorrow."))
     );
     assert_eq!(server.count(), 2);
     let is_refused = |answer: crate::support::caller::Answer| {
@@ -230,7 +230,7 @@ async fn the_picture_of_a_vote_is_paid_for_by_the_voter() {
     assert_eq!(server.count(), 1, "there is nothing left for a second one");
     let job = pluckit::store::Key::new(Container::TasteAnalysisJobs, "b".repeat(64), "b".repeat(64));
     let job: Value = app.state.data.store.read(&job).await.unwrap().unwrap().parse().unwrap();
-    assert!(job["lastError"].as_str().unwrap().contains("the day's tokens are spent"), "{job}");
+    assert!(job["lastError"].as_str().unwrap().contains("the day's token budget is used up"), "{job}");
 }
 
 #[tokio::test]

@@ -300,7 +300,7 @@ async fn a_job_that_fails_for_now_says_so_and_why() {
     let failure = || -> Option<Value> {
         let log = service.log();
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find(|line| line["message"] == "job failed for now")
+        lines.find(|line| line["message"] == "job failed: it will be retried")
     };
     until("the job fails", async || failure().is_some()).await;
     assert!(failure().unwrap()["reason"].as_str().is_some_and(|reason| reason.ends_with('.')));

@@ -83,7 +83,7 @@ fn is_due(memory: Option<&Conversation>, count: usize) -> bool {
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the summary could not be made")]
+    #[error("the summary could not be created")]
     Model(#[from] llm::Error),
     #[error("the summary could not be saved")]
     Data(#[from] crate::data::Error),

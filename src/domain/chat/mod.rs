@@ -42,7 +42,7 @@ pub const MOST_SELECTED_ITEMS: usize = 20;
 const LONGEST_NOTES: usize = 8_000;
 /// Longest trace id that is carried into the events, in characters.
 pub const LONGEST_TRACE_ID: usize = 128;
-/// Time limit of a turn: front ends cut off requests after 230 s.
+/// Time limit of a turn: front ends abort requests after 230 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(200);
 
 /// Describes the trace of a turn.

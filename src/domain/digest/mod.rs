@@ -79,7 +79,7 @@ impl Reason {
             Self::OptedOut => "opted out",
             Self::NoItems => "no wardrobe items",
             Self::Unchanged => "wardrobe unchanged",
-            Self::WeekDone => "already made this week",
+            Self::WeekDone => "already created this week",
         }
     }
 }
@@ -88,7 +88,7 @@ impl Reason {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another worker holds the user's week.
-    #[error("another worker makes the digest")]
+    #[error("another worker is creating the digest")]
     HeldElsewhere,
     /// Another worker took over the user's week.
     #[error("the lease was lost")]
@@ -97,7 +97,7 @@ pub enum Error {
     #[error("the model failed")]
     Model(#[from] llm::Error),
     /// The model's answer was unusable.
-    #[error("the model's answer is no digest: {0}")]
+    #[error("the model's answer is not a digest: {0}")]
     Nonsense(&'static str),
     /// The store failed.
     #[error("a document could not be read or written")]

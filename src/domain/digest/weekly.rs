@@ -229,7 +229,7 @@ impl Digests {
                 Some(Ok(Outcome::Skipped(Reason::WeekDone))) => &mut counts.already_done,
                 Some(Err(Error::HeldElsewhere | Error::LeaseLost)) => &mut counts.elsewhere,
                 Some(Err(error)) => {
-                    warn!(user.id = %user, %week, error = %Chain(&error), "digest not made");
+                    warn!(user.id = %user, %week, error = %Chain(&error), "digest not created");
                     &mut counts.failed
                 }
                 None => {

@@ -36,14 +36,14 @@ pub enum CutoutError {
     /// The user has no such item.
     #[error("there is no such item")]
     Missing,
-    /// It is a draft without a finished picture.
+    /// The item is a draft without a finished picture.
     #[error("the draft has no finished picture")]
     Unfinished,
-    /// It has no photo, or its photo was deleted.
+    /// The item has no photo, or its photo was deleted.
     #[error("there is no photo of the item")]
     NoPhoto,
     /// The picture could not be created or stored.
-    #[error("the picture was not made")]
+    #[error("the picture was not created")]
     Picture(#[from] media::Error),
     /// Documents or blobs failed.
     #[error("the item could not be read or written")]
@@ -75,7 +75,7 @@ impl From<Unread> for CutoutError {
 
 /// Outcome of updating an item whose picture was recreated.
 enum Replaced {
-    /// It shows the new picture instead of the one at this URL.
+    /// The item shows the new picture instead of the one at `before`.
     Done {
         item: Box<DraftItem>,
         before: Option<String>,
@@ -134,7 +134,7 @@ impl Drafts {
         });
         let (outcome, unused) = match replaced.await?.unwrap_or(Replaced::Missing) {
             Replaced::Done { item, before } => {
-                info!(item.id = %item.id, cutout.mode = cutout.mode, cutout.by = cutout.by, cutout.confidence, "picture made again");
+                info!(item.id = %item.id, cutout.mode = cutout.mode, cutout.by = cutout.by, cutout.confidence, "picture recreated");
                 (Ok(*item), before)
             }
             Replaced::Unfinished => (Err(CutoutError::Unfinished), Some(url)),
@@ -143,7 +143,11 @@ impl Drafts {
         if let Some(unused) = unused
             && let Err(error) = blobs.delete_replaced(user, item, &unused).await
         {
-            warn!(item.id = %item, error = %Chain(&error), "replaced picture not deleted: it is an orphan now");
+            warn!(
+                item.id = %item,
+                error = %Chain(&error),
+                "replaced picture not deleted: the orphan timer will delete it"
+            );
         }
         outcome
     }

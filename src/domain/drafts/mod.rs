@@ -68,7 +68,7 @@ pub enum Error {
     #[error("a record cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
     /// The user's id cannot be part of a blob's name.
-    #[error("the photo cannot have a name")]
+    #[error("no blob name can contain the user id")]
     BadName(#[from] BadName),
     /// The user has the most drafts already. The text is for the user.
     #[error("You have 200 photos that are not accepted yet. Accept or delete some first.")]
@@ -91,9 +91,9 @@ pub struct Upload {
 /// Outcome of accepting a draft.
 #[derive(Debug)]
 pub enum Accepted {
-    /// It is an item of the wardrobe.
+    /// The draft has become an item of the wardrobe.
     Item(Box<DraftItem>),
-    /// It is not ready, or not a draft.
+    /// The item is not a draft, or the draft is not ready.
     NotReady,
     /// The user has no such item.
     Missing,
@@ -104,7 +104,7 @@ pub enum Accepted {
 pub enum Retried {
     /// The photo waits for a worker.
     Queued(Box<DraftItem>),
-    /// It has not failed.
+    /// The draft has not failed.
     NotFailed,
     /// The user has no such item.
     Missing,
@@ -281,7 +281,7 @@ impl Drafts {
     /// it later.
     async fn send_or_leave(&self, draft: &DraftItem) {
         if let Err(error) = self.send(draft).await {
-            warn!(item.id = %draft.id, error = %Chain(&error), "photo not queued: the sweeper does it");
+            warn!(item.id = %draft.id, error = %Chain(&error), "photo not queued: the sweeper will queue it");
         }
     }
 

@@ -152,7 +152,11 @@ impl Drafts {
                     }
                 }
                 if let Err(error) = blobs.delete_all(&draft.user_id, &draft.id, draft.image_url.as_deref()).await {
-                    warn!(item.id = %draft.id, error = %Chain(&error), "blobs of a draft not deleted: they are orphans now");
+                    warn!(
+                        item.id = %draft.id,
+                        error = %Chain(&error),
+                        "blobs of a draft not deleted: the orphan timer will delete them"
+                    );
                 }
             }
             deleted += progress;
@@ -197,7 +201,10 @@ impl Drafts {
             return Ok(found);
         }
         if found.found > FEW_ORPHANS && found.found > found.examined / 2 {
-            error!(?found, "most blobs belong to no item: nothing is deleted; are these the right documents?");
+            error!(
+                ?found,
+                "orphaned blobs not deleted: most blobs belong to no item, so the store may be another deployment's"
+            );
             return Ok(found);
         }
         let deleted = self.examine(true).await?;

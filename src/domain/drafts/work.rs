@@ -80,9 +80,9 @@ struct Finished {
 enum Left {
     /// There is no such item.
     Gone,
-    /// It is not waiting for a worker.
+    /// The item is not waiting for a worker.
     Settled,
-    /// Another worker has it.
+    /// Another worker has the draft.
     Elsewhere,
 }
 

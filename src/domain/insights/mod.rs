@@ -2,7 +2,8 @@
 //!
 //! Answers are cached in the store for all processes and, unless large, in memory. An answer is valid as long as its
 //! fingerprint: change marks of wardrobe and wear events, currency, exchange rates, and the version of the formulas. So
-//! a cached answer costs three small reads and is never stale.
+//! a cached answer costs three small reads. Only its dates can be old, by at most
+//! `COSMOS_DB_VAULT_INSIGHTS_CACHE_TTL_MS`.
 
 mod colour;
 mod formulas;
@@ -320,12 +321,12 @@ impl Insights {
             let packed = tokio::task::spawn_blocking(move || pack(&body)).await;
             match packed {
                 Ok(Ok(Some(payload))) => cached.payload = payload,
-                Ok(Ok(None)) => return debug!(size_bytes, "insights too large to be kept"),
-                Ok(Err(error)) => return warn!(error = %Chain(&error), "insights not packed"),
-                Err(error) => return warn!(error = %Chain(&error), "insights not packed"),
+                Ok(Ok(None)) => return debug!(size_bytes, "insights too large to be cached"),
+                Ok(Err(error)) => return warn!(error = %Chain(&error), "insights not compressed"),
+                Err(error) => return warn!(error = %Chain(&error), "insights not compressed"),
             }
             if let Err(error) = cache.save(&cached).await {
-                warn!(user.id = %cached.user_id, error = %Chain(&error), "insights not kept");
+                warn!(user.id = %cached.user_id, error = %Chain(&error), "insights not cached");
             }
         });
     }

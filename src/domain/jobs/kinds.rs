@@ -40,7 +40,7 @@ const CHUNK_LOOKS: u32 = 60;
 /// Most moods listed in the report.
 const MOST_MOODS: usize = 50;
 /// Error of a job whose owner's token budget is used up.
-const OVER_BUDGET: &str = "The day's budget for the stylist is used up. It can be restarted tomorrow.";
+const OVER_BUDGET: &str = "The day's budget for the stylist is used up. The job can be restarted tomorrow.";
 /// Page URLs per look-up.
 const PAGES: usize = 50;
 
@@ -132,7 +132,7 @@ async fn make_digest(services: Services, run: Run, input: DigestInput) -> Result
             run.progress(1, 1, "There was nothing to do").await?;
             let report = Report {
                 title: "No new ideas".to_owned(),
-                summary: format!("No digest was made: {reason}."),
+                summary: format!("No digest was created: {reason}."),
                 ..Report::default()
             };
             Ok(Finished { result: json!({ "status": "skipped", "reason": reason }), report })
@@ -158,13 +158,13 @@ fn shown(digest: &Digest) -> Value {
 fn digest_fault(error: digest::Error) -> JobFault {
     let message = match &error {
         digest::Error::Model(llm::Error::OverBudget { .. }) => return JobFault::Failed(OVER_BUDGET.to_owned()),
-        digest::Error::Model(_) => "The model could not be asked for ideas.",
-        digest::Error::Nonsense(_) => "The model's answer was no digest.",
+        digest::Error::Model(_) => "The model could not suggest ideas.",
+        digest::Error::Nonsense(_) => "The model's answer was not a digest.",
         digest::Error::HeldElsewhere
         | digest::Error::LeaseLost
         | digest::Error::Data(_)
         | digest::Error::Queue(_)
-        | digest::Error::Unwritable(_) => "The digest could not be made.",
+        | digest::Error::Unwritable(_) => "The digest could not be created.",
     };
     JobFault::retry(message, error)
 }
@@ -254,7 +254,7 @@ async fn read_chunk(moods: &Moods, run: &Run, snippets: &[Snippet]) -> Result<Ch
                 if tries >= CHUNK_TRIES {
                     let reason = match error {
                         moods::Error::Nonsense(_) => "the model's answer had no moods",
-                        _ => "the model could not be asked",
+                        _ => "the model failed",
                     };
                     return Ok(ChunkDone::LeftOut(reason.to_owned()));
                 }
@@ -302,7 +302,7 @@ async fn scrape(services: Services, run: Run, input: ScrapeInput) -> Result<Fini
         scraper.with_lease(&source, &owner, work).await.map_err(scraper_fault)
     };
     let ingested: IngestReport = run.step("ingest", Box::pin(ingest)).await?;
-    run.progress(2, 3, "Writing the items down").await?;
+    run.progress(2, 3, "Saving the items").await?;
     let write = async {
         let mut new = Vec::new();
         let mut lines = String::new();

@@ -84,7 +84,7 @@ pub enum Error {
     #[error("the idempotency key was used for another request")]
     KeyReused,
     /// The owner, who pays for the model, has no tokens left.
-    #[error("the day's tokens are spent")]
+    #[error("the day's token budget is used up")]
     OverBudget(BudgetExceeded),
 }
 

@@ -19,7 +19,7 @@ const MOST_ENCODINGS: usize = 4;
 
 /// A path that leads out of a job's outputs, or attempts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the path is not that of a file")]
+#[error("the path does not name a file")]
 pub struct BadPath;
 
 /// Path of an output, as given by a caller.

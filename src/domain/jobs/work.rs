@@ -36,7 +36,7 @@ struct TooSlow;
 struct Panicked;
 
 #[derive(Debug, thiserror::Error)]
-#[error("this version of the service has no such kind of job")]
+#[error("this version of the service does not know this kind of job")]
 struct UnknownKind;
 
 /// Outcome of a message.
@@ -92,7 +92,7 @@ impl Jobs {
             Claimed::Left(NotTaken::HeldElsewhere) => return Err(WorkError::HeldElsewhere),
             Claimed::Left(NotTaken::Nothing) => return Ok(Worked::Nothing),
             Claimed::Left(NotTaken::Exhausted) => {
-                let reason = "Every process that worked on it was cut off before a step was done.";
+                let reason = "Every process that worked on the job stopped before it had finished a step.";
                 self.fail_from_outside(&message.user_id, &message.job_id, reason).await?;
                 return Ok(Worked::Done);
             }
@@ -122,7 +122,7 @@ impl Jobs {
                 run.fail(&reason).await.map(|()| Worked::Done).map_err(|fault| WorkError::Failed(fault.into()))
             }
             Err(JobFault::Retry { message, cause }) => {
-                warn!(job.id = %job.id, reason = message, error = %Chain(&*cause), "job failed for now");
+                warn!(job.id = %job.id, reason = message, error = %Chain(&*cause), "job failed: it will be retried");
                 match run.fail_for_now(&message).await {
                     Ok(failures) if failures >= MOST_FAILURES => {
                         let reason = format!("{message} It was tried {failures} times.");
@@ -141,7 +141,7 @@ impl Jobs {
     async fn operate(&self, run: &Run, job: &Job) -> Result<Finished, JobFault> {
         let Some(kind) = self.kind(&job.name) else {
             // Possibly a kind of a newer version, which may receive the next delivery.
-            return Err(JobFault::retry("This kind of job is not known.", UnknownKind));
+            return Err(JobFault::retry("This kind of job is unknown.", UnknownKind));
         };
         let work = AssertUnwindSafe((kind.operation)(run.clone(), job.input.clone())).catch_unwind();
         match tokio::time::timeout(LONGEST, work).await {
@@ -199,7 +199,7 @@ impl Jobs {
             return Ok(());
         }
         if job.failures >= MOST_FAILURES || job.stalls >= MOST_STALLS {
-            let reason = "It was tried too often without success.";
+            let reason = "The job failed too often.";
             return Ok(self.fail_from_outside(&job.user_id, &job.id, reason).await?);
         }
         if let Some(job) = self.requeue(&job, "its message was delivered too often").await? {

@@ -86,7 +86,7 @@ impl Moods {
     /// Processes the rest of a chunk.
     ///
     /// # Errors
-    /// Like [`Moods::process_chunk`], and [`Error::Gone`] if the chunk does not exist.
+    /// [`Error::Gone`] if the chunk does not exist; otherwise as for [`Moods::process_chunk`].
     pub async fn work(&self, id: &str) -> Result<ChunkReport, Error> {
         self.work_for(id, None).await
     }

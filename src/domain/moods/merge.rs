@@ -28,7 +28,7 @@ pub struct Candidate {
 /// Similarity of a mood to a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// They are the same.
+    /// The moods are the same.
     Same,
     /// The model decides.
     Perhaps,

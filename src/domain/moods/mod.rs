@@ -62,7 +62,7 @@ pub enum Error {
     #[error("a chunk could not be queued")]
     Queue(#[from] queue::Error),
     /// The model failed.
-    #[error("the model did not read the articles")]
+    #[error("the model could not read the articles")]
     Model(#[from] llm::Error),
     /// The model's answer was unusable.
     #[error("the model's answer has no moods: {0}")]
@@ -77,7 +77,7 @@ pub enum Error {
     #[error("the chunk's lease was lost")]
     LeaseLost,
     /// The chunk's document has expired.
-    #[error("the chunk's articles are not kept any longer")]
+    #[error("the chunk's articles are no longer stored")]
     Gone,
     /// No site could be read; the cause is that of the last one.
     #[error("none of the sites could be read")]
@@ -96,14 +96,14 @@ impl From<lease::Error> for Error {
 /// Why a site's articles could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// It could not be fetched.
-    #[error("it could not be fetched")]
+    /// The site could not be fetched.
+    #[error("the site could not be fetched")]
     Fetch(#[from] FetchError),
-    /// It is not a feed.
-    #[error("it could not be read")]
+    /// The site's answer is not a feed.
+    #[error("the feed could not be parsed")]
     Feed(#[from] feeds::FeedError),
-    /// It is not a sitemap.
-    #[error("it could not be read")]
+    /// The site's answer is not a sitemap.
+    #[error("the sitemap could not be parsed")]
     Sitemap(#[from] sitemaps::NotASitemap),
     /// Parsing panicked.
     #[error("the reading task panicked")]

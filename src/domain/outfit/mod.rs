@@ -127,7 +127,7 @@ impl Taste {
 /// Occasion and weather of an outfit.
 #[derive(Debug, Clone)]
 pub struct Situation {
-    /// Its occasions, most formal first.
+    /// Occasions of the outfit, most formal first.
     pub occasions: Vec<TermId>,
     /// Range of formality, from 0 (sport) to 5 (black tie).
     pub formality: (u8, u8),
@@ -189,7 +189,7 @@ impl Situation {
 pub struct Worn {
     /// Slot of the piece.
     pub slot: Slot,
-    /// Its index among the given pieces.
+    /// Index of the piece among the given ones.
     pub piece: usize,
     /// Reason for the choice, in a few words.
     pub why: String,

@@ -89,7 +89,7 @@ impl Pool {
 /// Why no memory was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoom {
-    /// It could never be available: the amount exceeds what one body may have.
+    /// The amount exceeds what one body may have, so it would never be available.
     TooLarge,
     /// The memory was not released in time.
     TimedOut,

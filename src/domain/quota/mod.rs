@@ -53,7 +53,7 @@ pub enum Exceeded {
         retry_after: Duration,
     },
     /// Too many concurrent requests.
-    #[error("too many requests are under way")]
+    #[error("too many requests are in progress")]
     Requests,
     /// Too many open chat streams.
     #[error("too many streams are open")]
@@ -262,8 +262,8 @@ impl CallerLimits {
         } else {
             if forwarded_for.is_some() && !self.0.warned_of_proxy.swap(true, Ordering::Relaxed) {
                 warn!(
-                    "X-Forwarded-For arrives and is not trusted: everybody behind the proxy shares the quotas of one \
-                     address; set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through that proxy"
+                    "X-Forwarded-For is set but not trusted: all callers behind the proxy share the quotas of one \
+                     address; set TRUST_X_FORWARDED_FOR=true if the service can be reached only through that proxy"
                 );
             }
             None

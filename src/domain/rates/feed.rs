@@ -37,32 +37,32 @@ const FIRST_DAY: Date = date!(1999 - 01 - 01);
 /// Why a feed gave no rates.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// It cannot be reached.
+    /// The feed cannot be reached.
     #[error("the feed of exchange rates cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// It did not answer in time.
+    /// The feed did not answer in time.
     #[error("the feed of exchange rates took longer than {} s", PATIENCE.as_secs())]
     TooSlow,
-    /// It answered with an error status.
+    /// The feed answered with an error status.
     #[error("the feed of exchange rates answered with status {0}")]
     Refused(u16),
     /// The file cannot be read.
     #[error("the file of exchange rates cannot be read")]
     File(#[source] std::io::Error),
-    /// It is too long.
+    /// The feed is too long.
     #[error("the feed of exchange rates has more than {LONGEST_FEED} bytes")]
     TooLong,
-    /// It is not XML.
+    /// The feed is not XML.
     #[error("the feed of exchange rates is not XML")]
     Xml(#[source] quick_xml::Error),
-    /// It is not JSON of the expected shape.
-    #[error("the feed of exchange rates is not JSON of a known shape")]
+    /// The feed is not JSON in the expected format.
+    #[error("the feed of exchange rates is not JSON in a known format")]
     Json(#[source] serde_json::Error),
-    /// It has another base currency.
-    #[error("the feed of exchange rates is not against the euro")]
+    /// The feed has another base currency.
+    #[error("the exchange rates are not relative to the euro")]
     OtherBase,
-    /// It has no day with rates.
-    #[error("the feed has no exchange rates of a day")]
+    /// The feed has no day with rates.
+    #[error("the feed of exchange rates has no day with rates")]
     Empty,
 }
 

@@ -257,7 +257,7 @@ impl ExchangeRates {
             Edit::Save(kept, ())
         });
         if let Err(error) = kept.await {
-            warn!(error = %Chain(&error), "exchange rates not kept");
+            warn!(error = %Chain(&error), "exchange rates not stored");
         }
     }
 }

@@ -150,7 +150,7 @@ impl Scraper {
         waiting.retain(|item| seen.insert(item.id.clone()));
         let mut filled = 0;
         for batch in waiting.chunks(BATCH) {
-            // The service pays for embeddings of earlier items, whoever submitted them.
+            // The service pays for embeddings of earlier items, no matter who submitted them.
             let texts = batch.iter().map(text_of_item).collect();
             let Some(vectors) = self.embed(&CallContext::service(), texts).await else { break };
             for (item, vector) in batch.iter().zip(vectors) {

@@ -105,7 +105,7 @@ pub enum Error {
         cause: Cause,
     },
     /// The user has no tokens left for the model.
-    #[error("the day's tokens are spent")]
+    #[error("the day's token budget is used up")]
     OverBudget {
         /// Time until tokens may be available.
         retry_after: Duration,
@@ -347,7 +347,7 @@ impl Scraper {
     /// Processes a message. `delivery` is its id in the queue, by which a redelivery takes over from an earlier one.
     ///
     /// # Errors
-    /// Like [`Scraper::run`].
+    /// When the source cannot be scraped or its lease is not available, as for [`Scraper::run`].
     pub async fn work(&self, message: &Message, delivery: Option<&str>) -> Result<Worked, Error> {
         let Some(source) = self.data().sources.find(&message.source_id).await? else {
             info!(source.id = %message.source_id, "source is gone");

@@ -115,7 +115,7 @@ enum Rules {
     Everything,
     /// Nothing is allowed.
     Nothing,
-    /// These rules apply.
+    /// The rules of the site's `robots.txt` apply.
     Robot(Box<Robot>),
 }
 

@@ -200,7 +200,7 @@ fn kind(fields: &Map<String, Value>, given: Option<RecordKind>) -> Result<Record
     let has_any = |shape: &[Field]| shape.iter().any(|(name, _)| has(name));
     let kind = match given {
         Some(RecordKind::Wardrobe | RecordKind::Profile) if has("itemId") && has("occurredAt") => {
-            return Err("it is a wear event, of another kind than was asked for".to_owned());
+            return Err("it is a wear event, but another kind was requested".to_owned());
         }
         Some(kind) => kind,
         None if has("itemId") => RecordKind::WearEvents,

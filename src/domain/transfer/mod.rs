@@ -132,7 +132,7 @@ pub struct Report {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store failed. Imported rows stay; importing again is safe.
-    #[error("the store failed half-way")]
+    #[error("the store failed before all documents were processed")]
     Store(#[from] data::Error),
     /// The reader thread panicked; a bug.
     #[error("reading stopped")]

@@ -510,7 +510,7 @@ async fn an_item_that_is_too_large_is_rejected_unless_it_is_stored_so() {
     let item = |bytes: usize| json!({ "id": "coat", "notes": "x".repeat(bytes) }).to_string();
     let (report, rejections) = import_text(&store, item(66_000)).await;
     assert_eq!(report, counts(0, 0, 0, 1));
-    assert_eq!(rejections, ["1: An item is too large: its texts and lists have at most 64 KiB together."]);
+    assert_eq!(rejections, ["1: The item is too large: its texts and lists may have at most 64 KiB together."]);
     let large = json!({ "id": "coat", "userId": "ada", "notes": "x".repeat(70_000) });
     store.create(&Key::new(Container::Wardrobe, "ada", "coat"), &large).await.unwrap();
     assert_eq!(import_text(&store, item(66_000)).await.0, counts(0, 1, 0, 0), "smaller than before");

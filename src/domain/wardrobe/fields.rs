@@ -267,7 +267,7 @@ pub fn check_size<'a>(
     if stored.is_some_and(|stored| size <= size_of_stored(stored).max(size_of_stored(&as_read(stored)))) {
         return Ok(());
     }
-    Err(Unfit("An item is too large: its texts and lists have at most 64 KiB together."))
+    Err(Unfit("The item is too large: its texts and lists may have at most 64 KiB together."))
 }
 
 /// Checks fields that replace those of a stored item with these names. A value that the item has already is not
@@ -290,7 +290,7 @@ pub fn check(fields: &Map<String, Value>, names: &[&str], stored: &Map<String, V
             None => {}
             Some(Excess::Text) => {
                 return Err(Unfit(
-                    "A text is too long: notes have at most 10,000 characters, others 2,000, and 200 in lists.",
+                    "A text is too long: notes may have 10,000 characters, other texts 2,000, and texts in lists 200.",
                 ));
             }
             Some(Excess::List) => return Err(Unfit("A list may have at most 200 entries of at most 200 characters.")),

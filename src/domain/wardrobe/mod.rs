@@ -12,16 +12,16 @@ use crate::model::ids::{ItemId, UserId};
 use crate::model::wardrobe::WardrobeItem;
 
 /// Text for a user who has the most items.
-pub const FULL: &str = "A wardrobe has at most 25,000 items. Delete some first.";
+pub const FULL: &str = "A wardrobe can have at most 25,000 items. Delete some first.";
 
 /// A value that breaks a rule; the message is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(pub &'static str);
 
-/// Changes the fields in `changes` (among [`OWN_FIELDS`]) of an item or draft; null clears
-/// one. Parts of a price or size that are not given stay, and so does the hex value of a colour of the same name. A price
-/// without any currency is in `currency`. Returns the changed item; `None` if the user has no such item.
+/// Changes the fields in `changes` (among [`OWN_FIELDS`]) of an item or draft; null clears one. Parts of a price or
+/// size that are not given stay, and so does the hex value of a colour of the same name. A price without any currency
+/// is in `currency`. Returns the changed item; `None` if the user has no such item.
 ///
 /// # Errors
 /// When a field breaks a rule, or the documents fail.

@@ -77,7 +77,7 @@ impl Dialect {
         limits: [Some(LIMIT_NAMES[0]), Some(LIMIT_NAMES[1])],
     };
 
-    /// Defaults for other servers. Some hang or fail when asked for JSON in an unknown way, and the instructions ask
+    /// Defaults for other servers. Some hang or fail when JSON is requested in an unknown way, and the instructions ask
     /// for it anyway.
     pub(super) const COMPATIBLE: Self =
         Self { response_format: false, limits: [Some(LIMIT_NAMES[1]), Some(LIMIT_NAMES[0])], ..Self::OPENAI };

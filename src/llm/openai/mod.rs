@@ -57,7 +57,7 @@ const USAGE_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
     /// The key cannot be sent in a header, for example because of a line break.
-    #[error("the key of the model server has characters that a header cannot carry")]
+    #[error("the key of the model server contains characters that are not allowed in an HTTP header")]
     Key,
     /// The URL is not `http` or `https`, or contains credentials.
     #[error("the address of the model server must be http or https, without user name and password")]

@@ -74,7 +74,7 @@ impl Default for Limits {
 pub(super) enum Fault {
     #[error("no answer within {0:?}")]
     FirstByte(Duration),
-    #[error("silence for {0:?}")]
+    #[error("no data for {0:?}")]
     Idle(Duration),
     #[error("not finished within {0:?}")]
     Total(Duration),
@@ -86,11 +86,11 @@ pub(super) enum Fault {
     Status { status: u16, code: String },
     #[error("the server reported code {0}")]
     Reported(String),
-    #[error("the answer is over {0} bytes")]
+    #[error("the answer is longer than {0} bytes")]
     TooLarge(usize),
     #[error("the answer is not JSON")]
     NotJson,
-    #[error("the answer has another shape: {0}")]
+    #[error("the answer has an unexpected format: {0}")]
     Shape(&'static str),
     #[error("no token for the model server")]
     Token(#[source] azure_core::Error),
@@ -119,7 +119,7 @@ impl Fault {
 
 /// Why a call failed, and the server's complaint about the request.
 #[derive(Debug, thiserror::Error)]
-#[error("the call of the model server failed")]
+#[error("the call to the model server failed")]
 pub(super) struct Failed {
     #[source]
     pub error: Error,

@@ -243,7 +243,7 @@ impl GuardedClient {
     /// Fetches a URL, unless the caller has the current version.
     ///
     /// # Errors
-    /// Like [`GuardedClient::get`].
+    /// When the URL is refused, or the site fails, as for [`GuardedClient::get`].
     pub async fn get_if_changed(
         &self,
         url: &str,

@@ -110,21 +110,21 @@ pub struct Inspection {
 pub enum Finding {
     /// The container is missing.
     Missing,
-    /// It has another partition key.
+    /// The container has another partition key.
     PartitionKey {
         /// Actual value.
         found: String,
         /// Expected value.
         expected: String,
     },
-    /// It has another default time to live.
+    /// The container has another default time to live.
     TimeToLive {
         /// Actual value, in words.
         found: String,
         /// Expected value.
         expected: String,
     },
-    /// It lacks composite indexes.
+    /// The container lacks composite indexes.
     Indexes {
         /// The missing indexes, in words.
         missing: Vec<String>,

@@ -130,7 +130,7 @@ impl SqliteStore {
     /// Returns the query plan, one line per step, as in `EXPLAIN QUERY PLAN`. For tests and for analysing slow queries.
     ///
     /// # Errors
-    /// Same as for [`DocumentStore::query`].
+    /// When the query fails, as for [`DocumentStore::query`].
     pub async fn query_plan(&self, query: &Query) -> Result<Vec<String>> {
         let sql::Statements { mut list, if_few, .. } = sql::statements(query, self.now_ms())?;
         list.extend(if_few.into_iter().flat_map(|(count, list)| [vec![count], list].concat()));

@@ -72,7 +72,7 @@ pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
 struct Field {
     /// Rank of the value in the sort order; see the module's table.
     value: String,
-    /// Its JSON type as SQLite names it; NULL if the document lacks the field.
+    /// JSON type of the value as SQLite names it; NULL if the document lacks the field.
     kind: String,
     /// Whether the field is a column of its own, which every document has, as a string.
     is_column: bool,

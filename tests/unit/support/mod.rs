@@ -218,7 +218,7 @@ impl Builder {
     }
 }
 
-/// The file of the network for cut-outs.
+/// The file of the background-removal network.
 pub fn model_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/u2netp.onnx")
 }

@@ -74,5 +74,5 @@ async fn what_cannot_be_read_is_kept_at_once_and_what_ends_in_the_poison_queue_t
     }
     let poisoned = find(json!({"batch": 7}));
     assert_eq!(poisoned["sourceQueue"], "digest-batches-poison");
-    assert_eq!(poisoned["reason"], "the process ended each time it was delivered");
+    assert_eq!(poisoned["reason"], "the process died during every delivery");
 }

@@ -297,7 +297,7 @@ async fn one_users_failure_stops_nobody_and_is_tried_again() {
     let [text] = messages.as_slice() else { panic!("{messages:?}") };
     for count in 1..=5 {
         let Err(JobError::Retry(error)) = scene.deliver(text, count).await else { panic!("it fails") };
-        assert_eq!(error.to_string(), "2 of 10 digests were not made");
+        assert_eq!(error.to_string(), "2 of 10 digests were not created");
     }
     let asked = scene.model.asked();
     assert_eq!((asked[&user(0)], asked[&user(3)]), (1, 5));

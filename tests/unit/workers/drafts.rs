@@ -242,7 +242,7 @@ async fn a_message_from_the_poison_queue_fails_the_draft() {
     let id = uploaded(&ada, &photo(RED)).await;
     give_up(&app, delivery("ada", &id, 6)).await.unwrap();
     assert_eq!(status(&ada, &id).await, (json!("Failed"), json!(NOT_PROCESSED)));
-    assert_eq!(dead_letters(&app).await[0]["reason"], "the process ended each time it was delivered");
+    assert_eq!(dead_letters(&app).await[0]["reason"], "the process died during every delivery");
     // The message that is still in the queue does nothing now.
     process(&app).await;
     assert_eq!(status(&ada, &id).await.0, "Failed");

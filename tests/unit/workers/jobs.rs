@@ -386,7 +386,7 @@ async fn a_job_is_given_up_by_its_own_count_not_by_its_message_s() {
     run(&scene.app.state, message(&scene.user, &deadly)).await.unwrap();
     let job = scene.job(&deadly).await;
     assert_eq!((job.status, job.attempt, scene.stage.begun(0)), (Failed, 10, 10));
-    assert!(job.error.unwrap().contains("was cut off"));
+    assert!(job.error.unwrap().contains("stopped before it had finished a step"));
 }
 
 #[tokio::test]

@@ -349,7 +349,7 @@ async fn articles_that_the_model_cannot_read_are_left_out() {
     let [failed, confused, all]: [_; 3] =
         join_all(seeds.map(|(fails_at, confused_by)| seed(fails_at, confused_by))).await.try_into().unwrap();
     for ((job, report, troubles), reason) in
-        [(failed, "the model could not be asked"), (confused, "the model's answer had no moods")]
+        [(failed, "the model failed"), (confused, "the model's answer had no moods")]
     {
         assert_eq!((&job["status"], troubles), (&json!("Completed"), 3), "{job}");
         let read = job["result"]["snippets_processed"].as_u64().unwrap();
@@ -450,7 +450,7 @@ async fn a_digest_that_is_not_forced_is_made_when_something_has_changed() {
         if status == "skipped" {
             let report = content(&root, &path, "index.md").await;
             let reason = job["result"]["reason"].as_str().unwrap();
-            assert!(report.starts_with("# No new ideas\n\nNo digest was made: "), "{report}");
+            assert!(report.starts_with("# No new ideas\n\nNo digest was created: "), "{report}");
             assert!(report.contains(reason), "{report}");
         }
     }

@@ -162,7 +162,7 @@ async fn a_message_that_came_too_often_ends_only_what_failed_too_often() {
         change(&scene.app.state, &id, counted).await;
         give_up(&id).await;
         let job = scene.job(&id).await;
-        let expected = (Failed, Some("It was tried too often without success."));
+        let expected = (Failed, Some("The job failed too often."));
         assert_eq!((job.status, job.error.as_deref()), expected);
     }
 

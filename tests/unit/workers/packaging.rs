@@ -92,7 +92,7 @@ fn package_command(dist: &Path) -> Command {
 }
 
 #[test]
-#[ignore = "needs the network for cut-outs: run scripts/test"]
+#[ignore = "needs the background-removal network: run scripts/test"]
 fn the_package_has_the_network_for_cut_outs_with_its_licence() {
     let directory = TempDir::new().unwrap();
     let dist = directory.path().join("dist");

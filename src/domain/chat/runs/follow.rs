@@ -175,7 +175,8 @@ impl Follower {
         match live.look(self.seq, self.can_come_back).await {
             Look::Events(events) => self.pending = events.into(),
             Look::Ended(End::Over(_)) => self.is_over = true,
-            // The other process appends fewer resets than this reader is ahead by, so it would receive none.
+            // This reader is further ahead of the stored log than the other process appends resets, so it would not see
+            // one.
             Look::Ended(End::Elsewhere) if self.seq > live.stored() + AHEAD_OF_STORE => self.is_over = true,
             Look::Ended(End::Elsewhere) => self.source = Source::Store { is_at_piece: false },
             Look::Forgotten => {

@@ -26,7 +26,7 @@ pub(super) const AHEAD_OF_STORE: u64 = 128;
 pub(super) const RESETS: u64 = AHEAD_OF_STORE + 1;
 /// Most events in a piece of the stored log.
 pub(super) const PIECE: usize = 64;
-/// Most events that a reader takes at once.
+/// Most events that a reader takes at a time.
 pub(super) const TAKEN: usize = 64;
 
 /// A run that lives in this process.
@@ -64,7 +64,7 @@ struct State {
 /// How a run ended in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It is over.
+    /// The run is over.
     Over(RunStatus),
     /// Another process continues it, or will.
     Elsewhere,

@@ -322,7 +322,7 @@ impl Runs {
             let watching = async {
                 loop {
                     if let Err(error) = runs.sweep().await {
-                        warn!(error = %Chain(&error), "abandoned chat runs not looked for");
+                        warn!(error = %Chain(&error), "search for abandoned chat runs failed");
                     }
                     tokio::time::sleep(SWEEP_PAUSE).await;
                 }

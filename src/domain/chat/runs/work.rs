@@ -147,7 +147,7 @@ impl Work {
         };
         lost.cancel();
         end.unwrap_or_else(|| {
-            warn!("chat run left: it is not this process's any more");
+            warn!("chat run abandoned: another process has taken it over");
             End::Elsewhere
         })
     }
@@ -189,7 +189,7 @@ impl Work {
             Outcome::Failed(content) => log.say(ChatEvent::Error { content: content.into() }).await,
             Outcome::Stopped(reason) => debug!(reason = reason.name(), "turn stopped"),
             Outcome::HandedBack => {
-                info!("chat run handed back");
+                info!("chat run released");
                 return outcome;
             }
         }
@@ -214,7 +214,7 @@ impl Work {
             return Outcome::Stopped(StopReason::User);
         }
         if self.record.attempts > MOST_ATTEMPTS {
-            error!(attempts = self.record.attempts, "turn failed: every process that worked on it was cut off");
+            error!(attempts = self.record.attempts, "turn failed: every process that worked on it died");
             return Outcome::Failed(FAILED);
         }
         // After a panic, readers must still get the end of the log.

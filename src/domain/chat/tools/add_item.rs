@@ -43,9 +43,9 @@ struct AddItemArguments {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Stage {
-    /// Its picture is being processed: call again in a few seconds.
+    /// The picture is being processed: call again in a few seconds.
     Processing,
-    /// It is in the wardrobe.
+    /// The piece is in the wardrobe.
     Added,
     /// The item's picture could not be used.
     Failed,

@@ -46,7 +46,7 @@ pub async fn call(tool: &dyn Tool, user: &UserId, context: &CallContext, argumen
     match result {
         Ok(Ok(text)) if tool.traits().is_whole => ToolOutput { text, is_error: false },
         Ok(Ok(text)) => ToolOutput { text: shortened(text, LONGEST_RESULT), is_error: false },
-        Ok(Err(ToolError::BadArguments(reason))) => ToolOutput::error(&format!("The arguments do not fit: {reason}")),
+        Ok(Err(ToolError::BadArguments(reason))) => ToolOutput::error(&format!("Invalid arguments: {reason}")),
         Ok(Err(ToolError::Refused(reason))) => ToolOutput::error(&reason),
         Ok(Err(fault)) => {
             warn!(tool = name, error = %Chain(&fault), "tool failed");

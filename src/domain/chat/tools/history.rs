@@ -24,7 +24,7 @@ const MAX_WEARS: usize = 120;
 const MAX_ITEMS: usize = 10;
 /// Number of days returned when none is named.
 const USUAL_DAYS: i64 = 30;
-/// Look-ups at once.
+/// Concurrent look-ups.
 const CONCURRENT_LOOKUPS: usize = 4;
 /// Name of an item that was deleted.
 const GONE: &str = "a piece that is no longer in the wardrobe";

@@ -1,4 +1,5 @@
-//! Tools of the stylist: they read the user's wardrobe and profile, the weather, and fashion trends.
+//! Tools of the stylist and of other assistants. They read the user's wardrobe and profile, the weather and trends;
+//! some also write: preferences, wears, items, votes.
 //!
 //! A tool is a file with its schema, its input and `run`. Its result is text for the model (JSON unless said
 //! otherwise): data, never instructions. Running a tool twice, or cancelling it, is harmless: most only read, and the
@@ -56,13 +57,13 @@ use crate::model::ids::UserId;
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// The model's arguments do not match the schema. The text is sent to the model.
-    #[error("the arguments do not fit: {0}")]
+    #[error("invalid arguments: {0}")]
     BadArguments(String),
     /// The request cannot be fulfilled. The text is sent to the model.
     #[error("{0}")]
     Refused(String),
     /// The photo could not be stored.
-    #[error("the photo could not be kept")]
+    #[error("the photo could not be stored")]
     Drafts(#[source] drafts::Error),
     /// The documents could not be read.
     #[error("the documents could not be read")]

@@ -11,9 +11,9 @@ use crate::domain::quota::QuotaKind;
 pub enum Effect {
     /// Nothing.
     Reads,
-    /// It adds something; nothing is lost.
+    /// The call adds something; nothing is lost.
     Adds,
-    /// It may replace or remove something.
+    /// The call may replace or remove something.
     Replaces,
 }
 

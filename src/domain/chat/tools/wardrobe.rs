@@ -186,7 +186,7 @@ impl SearchWardrobe {
         Self { parts, expansions }
     }
 
-    /// Returns the currency that was asked for, or else the user's.
+    /// Returns the requested currency, or else the user's.
     async fn currency(&self, user: &UserId, asked: Option<String>) -> Result<String, ToolError> {
         let Some(code) = asked else {
             let profile = self.parts.base.data.profiles.find(user).await?;

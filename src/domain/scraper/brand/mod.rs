@@ -86,7 +86,7 @@ pub enum ConfigError {
         error: SelectorError,
     },
     /// The attribute name is invalid.
-    #[error("the configuration's imageAttr is no attribute")]
+    #[error("the configuration's imageAttr is not the name of an attribute")]
     Attribute,
 }
 

@@ -38,7 +38,7 @@ pub enum RedditError {
     #[error("Reddit refused access")]
     Refused,
     /// The subreddit or post does not exist.
-    #[error("not found at Reddit")]
+    #[error("not found on Reddit")]
     NotFound,
     /// Reddit is unreachable, or answers with an error.
     #[error("Reddit cannot be read")]
@@ -47,7 +47,7 @@ pub enum RedditError {
     #[error("Reddit's answer cannot be read")]
     Unreadable(#[source] serde_json::Error),
     /// The answer has status 200, but is not a listing.
-    #[error("Reddit's answer is no listing")]
+    #[error("Reddit's answer is not a listing")]
     NotAListing,
 }
 

@@ -215,7 +215,7 @@ fn plain(word: &str) -> String {
 
 /// A limit in a message.
 struct Limit {
-    /// Its ends: the number, whether it is the upper one, and whether the number itself is outside.
+    /// Ends of the range: the number, whether it is the upper end, and whether the number itself is outside.
     ends: Vec<(f64, bool, bool)>,
     unit: Unit,
     /// Index of the word after it.

@@ -50,11 +50,11 @@ pub struct Named {
 /// What was done with clothes in a period of the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// They were bought then.
+    /// The clothes were bought in the period.
     Bought,
-    /// They were worn then.
+    /// The clothes were worn in the period.
     Worn,
-    /// They were not worn then.
+    /// The clothes were not worn in the period.
     Unworn,
 }
 

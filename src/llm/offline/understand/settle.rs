@@ -6,7 +6,7 @@ use crate::llm::offline::phrases::{Ask, is_listed};
 
 /// Determines the kind of a request without a matching phrase from its clothes or occasions.
 pub fn settle(mut request: Request) -> Request {
-    // Whoever tries to change the stylist's instructions gets no answer to anything else.
+    // A message that tries to change the stylist's instructions gets no answer to anything else.
     if request.asks.contains(&"injection") {
         request.asks = vec!["injection"];
         return request;

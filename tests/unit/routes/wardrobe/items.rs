@@ -409,7 +409,7 @@ async fn the_rest_of_the_service_sees_a_change_at_once() {
 async fn an_item_has_at_most_64_kib_of_its_owner_s_fields() {
     let app = TestApp::new();
     let ada = app.user("ada").await;
-    let too_large = (400, refusal("An item is too large: its texts and lists have at most 64 KiB together."));
+    let too_large = (400, refusal("The item is too large: its texts and lists may have at most 64 KiB together."));
     let lists = |count: usize| {
         let list: Vec<String> = (0..count).map(|number| format!("{}{number:03}", "😀".repeat(97))).collect();
         json!({"id": "coat", "notes": "😀".repeat(10_000), "tags": list})
@@ -457,7 +457,7 @@ async fn a_wardrobe_has_about_25_000_items() {
     for _ in 0..100 {
         assert_eq!(create().await.code(), 201);
     }
-    let full = (409, refusal("A wardrobe has at most 25,000 items. Delete some first."));
+    let full = (409, refusal("A wardrobe can have at most 25,000 items. Delete some first."));
     assert_eq!(create().await.summary(), full);
     assert_eq!(create().await.summary(), full);
     let refused = crate::support::photos::upload(&ada, &crate::support::photos::photo([9, 9, 9]), &[]).await;
