@@ -41,7 +41,7 @@ const TAGS: [(&str, &str); 19] = [
 ];
 
 impl Access {
-    /// Returns who may call, as a sentence.
+    /// Returns who may call the routes, as a sentence.
     fn sentence(self) -> &'static str {
         match self {
             Public => "For everyone.",
@@ -465,7 +465,7 @@ fn responses() -> Value {
         (
             400,
             "A body that cannot be read, or a value that breaks a rule, such as an `Idempotency-Key` of more than 128 characters.",
-            "Idempotency-Key must be 1 to 128 plain characters.",
+            "Idempotency-Key must have 1 to 128 printable ASCII characters.",
             None,
         ),
         (
@@ -482,7 +482,7 @@ fn responses() -> Value {
             "A request with this Idempotency-Key is under way.",
             None,
         ),
-        (412, "The version does not match `If-Match`.", "It has changed since you read it.", None),
+        (412, "The version does not match `If-Match`.", "The document has changed since you read it.", None),
         (413, "Body or picture too large.", "Request body too large.", None),
         (415, "The body is not JSON.", "Unsupported Media Type", None),
         (422, "The body, query or path does not match its schema.", "", None),

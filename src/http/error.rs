@@ -91,7 +91,7 @@ pub enum ApiError {
     #[error("Unsupported Media Type")]
     UnsupportedMediaType,
     /// 415: the body has a content coding, such as gzip.
-    #[error("The body's Content-Encoding is not supported: send it as it is.")]
+    #[error("The Content-Encoding of the request body is not supported. Send the body without encoding.")]
     UnsupportedEncoding,
     /// 400: a value violates a rule; the message is built at run time.
     #[error("{0}")]
@@ -103,7 +103,7 @@ pub enum ApiError {
         size: u64,
     },
     /// 422: the body, query or path does not match its schema.
-    #[error("the request does not fit its type")]
+    #[error("The request does not match its schema.")]
     Invalid(Vec<Fault>),
     /// 429: rate limit exceeded.
     #[error("{detail}")]
@@ -386,7 +386,7 @@ impl From<runs::Error> for ApiError {
             runs::Error::NotFound => Self::NotFound("Run not found."),
             runs::Error::Busy => Self::Conflict("An answer is still being written."),
             runs::Error::TooManyFollowers => Self::TooManyRequests {
-                detail: "Too many readers follow this answer. Please wait until one has left.",
+                detail: "Too many clients are following this answer. Try again when one of them has disconnected.",
                 reason: "followers",
                 retry_after: RETRY_AFTER_OUTAGE,
             },
@@ -454,7 +454,7 @@ impl From<blob::Error> for ApiError {
 impl ApiError {
     /// The caller has the most waiting jobs allowed.
     pub const BACKLOG_FULL: Self = Self::TooManyRequests {
-        detail: "Too many of your operations are waiting. Please wait until one has ended.",
+        detail: "Too many of your operations are waiting. Wait until one of them has ended.",
         reason: "backlog",
         retry_after: Backlog::RETRY_AFTER,
     };
@@ -515,7 +515,7 @@ impl From<media::Error> for ApiError {
         match error {
             media::Error::Unreadable(_) => Self::BadRequest("Unsupported or corrupt image."),
             media::Error::TooLarge(_) => Self::PictureTooLarge,
-            media::Error::NoNetwork => Self::BadRequest("The network for cut-outs is not installed."),
+            media::Error::NoNetwork => Self::BadRequest("The background-removal network is not installed."),
             media::Error::OtherPicture => Self::Conflict("Another picture has this id."),
             // The caller gets the reason, whether or not a retry may help.
             media::Error::Segmentation { .. } if is_outage(&error) => {

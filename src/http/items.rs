@@ -254,7 +254,7 @@ impl ItemRequest {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateItemRequest {
-    /// 1 to 128 of letters, digits, dots, hyphens and underscores; a new one if blank.
+    /// 1 to 128 letters, digits, dots, hyphens or underscores; generated if blank.
     id: Option<String>,
     image_url: Option<String>,
     date_added: Option<Timestamp>,

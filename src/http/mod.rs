@@ -1,4 +1,5 @@
-//! Shared by all routes: extractors, responses and layers.
+//! What all routes share: extractors ([`extract`]), errors and responses ([`error`], [`respond`]), middleware
+//! ([`layers`]), the formats of chat streams, and the files of a web client.
 
 pub mod chat_events;
 pub mod error;

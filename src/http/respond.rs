@@ -64,7 +64,7 @@ impl IfMatch {
 }
 
 /// 412: the stored version does not match `If-Match`.
-pub const STALE_VERSION: ApiError = ApiError::PreconditionFailed("It has changed since you read it.");
+pub const STALE_VERSION: ApiError = ApiError::PreconditionFailed("The document has changed since you read it.");
 
 /// Returns the strong `ETag` of a document's version. A default document that is not stored yet has one too.
 pub fn version_tag(version: Option<&store::ETag>) -> String {
@@ -108,7 +108,7 @@ pub fn accepted(job: &JobId) -> Response {
     response
 }
 
-/// Submits a job for a caller who asked for it ([`crate::http::extract::PreferAsync`]), and answers 202.
+/// Submits a job for a caller who requested it ([`crate::http::extract::PreferAsync`]), and answers 202.
 ///
 /// # Errors
 /// 422 when the key was used for another request; 503 when the store is unavailable.

@@ -24,7 +24,7 @@ pub const INDEX: &str = "index.html";
 const SERVED_ELSEWHERE: [&str; 2] = ["api", "reddit-api"];
 /// Directory of well-known files (RFC 8615).
 const WELL_KNOWN: &str = ".well-known";
-/// Bytes read and compressed at once.
+/// Bytes read and compressed at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Files below this size are not compressed.
 const LEAST_COMPRESSED: u16 = 1024;

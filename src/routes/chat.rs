@@ -188,7 +188,7 @@ async fn take_turn(
     let on_disconnect = match body.on_disconnect.as_deref() {
         None | Some("cancel") => OnDisconnect::Cancel,
         Some("continue") => OnDisconnect::Continue,
-        Some(_) => return Err(ApiError::BadRequest("onDisconnect is 'cancel' or 'continue'.")),
+        Some(_) => return Err(ApiError::BadRequest("onDisconnect must be 'cancel' or 'continue'.")),
     };
     let trace_name = trace_id.as_deref().or_else(|| trace_name(&headers));
     let observation = app.telemetry.observer.begin(&chat::subject(&user, trace_name, &body.message));
@@ -305,8 +305,8 @@ async fn set_memory(
 }
 
 fn preference(sent: SetPreference) -> Result<Preference, ApiError> {
-    let kind = PreferenceKind::named(&sent.kind)
-        .ok_or(ApiError::BadRequest("A preference's kind is 'like', 'dislike' or 'fact'."))?;
+    let kind =
+        PreferenceKind::named(&sent.kind).ok_or(ApiError::BadRequest("kind must be 'like', 'dislike' or 'fact'."))?;
     let text = sent.text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.is_empty() {
         return Err(ApiError::BadRequest("A preference must not be blank."));

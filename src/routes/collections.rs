@@ -34,7 +34,7 @@ const NO_COLLECTION: ApiError = ApiError::NotFound("Collection not found.");
 const NAME_REQUIRED: ApiError = ApiError::BadRequest("Name is required.");
 const TOO_MANY: ApiError = ApiError::Conflict("You have 100 collections. Delete one first.");
 const TOO_MANY_JOINED: ApiError = ApiError::Conflict("You have joined 100 collections. Leave one first.");
-const TOO_MANY_ITEMS: ApiError = ApiError::BadRequest("A collection has at most 1000 items.");
+const TOO_MANY_ITEMS: ApiError = ApiError::BadRequest("A collection can have at most 1000 items.");
 
 /// Routes for users.
 pub fn user() -> OpenApiRouter<AppState> {
@@ -135,10 +135,10 @@ async fn create_collection(
 fn check_texts(name: Option<&String>, description: Option<&String>) -> Result<(), ApiError> {
     let is_long = |text: Option<&String>, most| text.is_some_and(|text| text.chars().count() > most);
     if is_long(name, LONGEST_NAME) {
-        return Err(ApiError::BadRequest("A name has at most 200 characters."));
+        return Err(ApiError::BadRequest("name must have at most 200 characters."));
     }
     if is_long(description, LONGEST_DESCRIPTION) {
-        return Err(ApiError::BadRequest("A description has at most 2000 characters."));
+        return Err(ApiError::BadRequest("description must have at most 2000 characters."));
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ async fn join_collection(
         Join::Done => Ok(StatusCode::NO_CONTENT),
         Join::NoCollection => Err(NO_COLLECTION),
         Join::Private => Err(ApiError::Forbidden("This collection is private.")),
-        Join::Full => Err(ApiError::BadRequest("A collection has at most 500 members.")),
+        Join::Full => Err(ApiError::BadRequest("A collection can have at most 500 members.")),
         Join::TooMany => Err(TOO_MANY_JOINED),
     }
 }

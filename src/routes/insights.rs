@@ -47,7 +47,8 @@ async fn find_vault_insights(
     AppQuery(query): AppQuery<VaultInsightsQuery>,
 ) -> Result<Response, ApiError> {
     let question = Question::new(query.window_days, query.target_cpw);
-    let question = question.ok_or(ApiError::BadRequest("windowDays or targetCpw is out of bounds."))?;
+    let question =
+        question.ok_or(ApiError::BadRequest("windowDays must be 1 to 3650 and targetCpw greater than 0."))?;
     let found = app.insights.find(&user, question).await;
     let answer = found.map_err(|error| ApiError::failed("Could not compute vault insights.", error))?;
     Ok(conditional_text(&headers, answer.body, &answer.etag))

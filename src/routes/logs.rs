@@ -30,7 +30,7 @@ const DEFAULT_LINES: i64 = 200;
 const LONGEST_LEVEL: usize = 10;
 const LONGEST_REQUEST_ID: usize = 128;
 const LONGEST_TEXT: usize = 200;
-/// Lines that a stream reads at once.
+/// Lines that a stream reads at a time.
 const BATCH: usize = 50;
 
 /// Routes for administrators.

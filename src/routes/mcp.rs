@@ -92,7 +92,7 @@ async fn answer_message(
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     if is_foreign_page(headers, &app.config.server.allowed_origins) {
-        return Err(ApiError::Forbidden("Pages of this origin may not call."));
+        return Err(ApiError::Forbidden("Requests from web pages of this origin are not accepted."));
     }
     if !is_json(headers) {
         return Err(ApiError::UnsupportedMediaType);

@@ -53,7 +53,8 @@ const PICTURE_ID: &str = concat!(
 /// Pattern of base64 pictures in the OpenAPI document, optionally as a `data:` URL.
 const BASE64: &str =
     "^(data:[^,]*,)?([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
-const BAD_ID: ApiError = ApiError::BadRequest("item_id must be 1 to 128 of A-Z, a-z, 0-9, '.', '_' and '-'.");
+const BAD_ID: ApiError =
+    ApiError::BadRequest("item_id must have 1 to 128 characters from A-Z, a-z, 0-9, '.', '_' and '-'.");
 /// Longest name of a cut-out mode, in characters.
 const LONGEST_MODE: usize = 16;
 /// Cache policy of finished pictures, which are never overwritten.

@@ -31,13 +31,15 @@ async fn show_metrics(State(app): State<AppState>, request: Request) -> Result<R
             let shown = bearer_token(request.headers()).unwrap_or_default();
             if !bool::from(shown.as_bytes().ct_eq(token.expose_secret().as_bytes())) {
                 return Err(ApiError::Unauthorized {
-                    detail: "The token of METRICS_TOKEN is needed.",
+                    detail: "Send the value of METRICS_TOKEN as a bearer token.",
                     reason: "metrics_token_wrong",
                 });
             }
         }
         None if decide(&Evidence::from(&request), &app.config.server.allowed_origins) == Bypass::Applies => {}
-        None => return Err(ApiError::Forbidden("Without METRICS_TOKEN, metrics are for callers on this machine.")),
+        None => {
+            return Err(ApiError::Forbidden("Without METRICS_TOKEN, only callers on this machine may read metrics."));
+        }
     }
     let telemetry = app.telemetry.clone();
     let page = tokio::task::spawn_blocking(move || telemetry.scrape()).await.map_err(ApiError::internal)?;

@@ -1,4 +1,7 @@
-//! The HTTP routes: one file per domain, with a function per group of routes (`public`, `user`, `admin` …).
+//! The HTTP routes: one file per domain, with handlers, request and response types.
+//!
+//! A file has a function per group of routes (`public`, `user`, `admin` …). `app/groups.rs` lists the groups, and says
+//! who may call them and within which limits.
 
 pub mod admin;
 pub mod audit;

@@ -185,7 +185,7 @@ impl CompletionRequest {
         let bad = |detail: &'static str, param| OpenAiError::from(ApiError::BadRequest(detail)).param(param);
         check_model(self.model.as_deref().unwrap_or(MODEL))?;
         if self.answers.is_some_and(|answers| answers != 1) {
-            return Err(bad("Only one answer can be asked for: n must be 1.", "n").code("unsupported_value"));
+            return Err(bad("Only one answer can be requested: n must be 1.", "n").code("unsupported_value"));
         }
         if let Some(param) = self.tools {
             let detail = "Tools of the caller are not supported: the stylist has its own.";
@@ -208,14 +208,14 @@ impl CompletionRequest {
         }
         let Content { text: message, has_other } = question.unwrap_or_default();
         if has_other {
-            let detail = "The stylist reads text only: leave pictures, sounds and files out of the last message.";
+            let detail = "The stylist reads only text. Remove images, audio and files from the last message.";
             return Err(bad(detail, "messages").code("unsupported_value"));
         }
         if message.trim().is_empty() {
-            return Err(bad("There must be a message of the user that is not empty.", "messages"));
+            return Err(bad("The request must contain a non-empty user message.", "messages"));
         }
         if message.chars().count() > LONGEST_MESSAGE {
-            let detail = "The last message of the user has more than 8000 characters.";
+            let detail = "The last user message must have at most 8000 characters.";
             return Err(bad(detail, "messages").code("context_length_exceeded"));
         }
         recent.drain(..recent.len().saturating_sub(MOST_RECENT_MESSAGES));

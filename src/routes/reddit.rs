@@ -20,7 +20,7 @@ use crate::state::AppState;
 
 /// Default number of posts in a listing.
 const POSTS: i64 = 50;
-/// `Retry-After` when Reddit wants fewer requests.
+/// `Retry-After` when Reddit is rate limiting. Try again later.
 const THROTTLED: Duration = Duration::from_secs(60);
 const NOT_FOUND: ApiError = ApiError::NotFound("Not Found");
 
@@ -57,7 +57,7 @@ impl From<RedditError> for ApiError {
     fn from(error: RedditError) -> Self {
         match error {
             RedditError::Throttled => {
-                let detail = "Reddit wants fewer requests.";
+                let detail = "Reddit is rate limiting. Try again later.";
                 Self::TooManyRequests { detail, reason: "reddit", retry_after: THROTTLED }
             }
             RedditError::Refused => Self::Forbidden("Reddit does not show this subreddit."),

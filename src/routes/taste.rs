@@ -145,7 +145,7 @@ async fn add_response(
         Responded::Recorded { responses, target } => {
             Ok(AppJson(AddResponseResponse { session_id, responses_recorded: responses, target_responses: target }))
         }
-        Responded::NotShown => Err(ApiError::BadRequest("The quiz session does not show this.")),
+        Responded::NotShown => Err(ApiError::BadRequest("The quiz session has no such card or picture.")),
         Responded::Complete => Err(ApiError::Conflict("Quiz session is already complete.")),
         Responded::Missing => Err(MISSING),
     }

@@ -95,7 +95,7 @@ async fn find_run(app: &AppState, user: &UserId, id: String, may_be_over: bool) 
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "used only for the OpenAPI document")]
 struct StopChatRequest {
-    /// The stream to stop; another one goes on.
+    /// The stream to stop; any other one continues.
     active_stream_id: Option<String>,
 }
 

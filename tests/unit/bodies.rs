@@ -169,7 +169,7 @@ async fn a_caller_has_so_many_requests_at_once_and_others_have_theirs() {
     }
     until("all bodies have begun", async || app.state.bodies.held() == 32).await;
     let refused = app.bearer(&ada.access_token).get(MEMORY).await;
-    let detail = "Too many requests at once. Please wait until one has been answered.";
+    let detail = "Too many concurrent requests. Wait until one of them has finished.";
     assert_eq!(refused.summary(), (429, refusal(detail)));
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(app.user("eve").await.get(MEMORY).await.status, StatusCode::OK);

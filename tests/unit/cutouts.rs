@@ -111,7 +111,7 @@ async fn a_mode_is_checked_and_belongs_to_the_picture() {
     let wrong = send("magic").await;
     assert_eq!(wrong.summary(), (400, refusal("mode must be auto, plain, network or none.")));
     let missing = send("network").await;
-    assert_eq!(missing.summary(), (400, refusal("The network for cut-outs is not installed.")));
+    assert_eq!(missing.summary(), (400, refusal("The background-removal network is not installed.")));
     let whole = send("none").await;
     assert_eq!(whole.status, 201);
     let shown = app.nobody().get(&path_of(&whole)).await;

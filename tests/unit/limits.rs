@@ -312,7 +312,7 @@ async fn an_answer_counts_as_a_request_until_it_is_read() {
     let begin = async |caller: &Caller| caller.begin(Method::GET, "/api/chat/memory", None, "").await;
     let (first, second) = (begin(&ada).await, begin(&ada).await);
     let refused = ada.get("/api/chat/memory").await;
-    let text = "Too many requests at once. Please wait until one has been answered.";
+    let text = "Too many concurrent requests. Wait until one of them has finished.";
     assert_eq!(refused.summary(), (429, refusal(text)));
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(eve.get("/api/chat/memory").await.status, StatusCode::OK);

@@ -94,11 +94,11 @@ async fn metrics_are_for_this_machine_or_who_has_the_token() {
         app.nobody().header("host", "rebound.example"),
     ] {
         let answer = stranger.get("/metrics").await.summary();
-        assert_eq!(answer, (403, refusal("Without METRICS_TOKEN, metrics are for callers on this machine.")));
+        assert_eq!(answer, (403, refusal("Without METRICS_TOKEN, only callers on this machine may read metrics.")));
     }
 
     let app = TestApp::builder().setting("METRICS", "on").setting("METRICS_TOKEN", "let me see").start();
-    let refused = (401, refusal("The token of METRICS_TOKEN is needed."));
+    let refused = (401, refusal("Send the value of METRICS_TOKEN as a bearer token."));
     assert_eq!(app.nobody().get("/metrics").await.summary(), refused);
     assert_eq!(app.bearer("let me").get("/metrics").await.summary(), refused);
     assert_eq!(app.user("ada").await.get("/metrics").await.summary(), refused);

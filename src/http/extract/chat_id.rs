@@ -29,7 +29,7 @@ pub fn check(id: String) -> Result<ChatId, ApiError> {
         return Err(ApiError::BadRequest("The id of a chat must not be 'runs' or 'memory'."));
     }
     if id.trim().is_empty() || id.chars().count() > LONGEST {
-        return Err(ApiError::BadRequest("The id of a chat is 1 to 128 characters."));
+        return Err(ApiError::BadRequest("The id of a chat must have 1 to 128 characters."));
     }
     Ok(id.into())
 }

@@ -8,7 +8,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use super::{Fields, Read, Step};
 use crate::base::schema::verbatim;
 
-/// Fields that a [`Read`] has asked for.
+/// Fields that a [`Read`] has read.
 #[derive(Default)]
 pub(super) struct Notes {
     asked: Vec<Asked>,

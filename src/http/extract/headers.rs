@@ -48,7 +48,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> 
     let key = key.to_str().ok().map(str::trim).filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
     match key {
         Some(key) => Ok(Some(key.to_owned())),
-        None => Err(ApiError::BadRequest("Idempotency-Key must be 1 to 128 plain characters.")),
+        None => Err(ApiError::BadRequest("Idempotency-Key must have 1 to 128 printable ASCII characters.")),
     }
 }
 

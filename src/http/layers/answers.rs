@@ -1,7 +1,7 @@
-//! Answers that are complete in memory, until their readers have them. Such an answer keeps its request's permit, so a
-//! caller who does not read cannot ask on and on. Its bytes are charged to a [`BodyMemory`] of their own, unless it is
-//! short: answers that nobody reads take no memory from uploads. An answer for which there is no memory waits for at
-//! most `PATIENCE` and is then a 503.
+//! Holds the memory and the permit of responses that are complete in memory until their clients have read them: a
+//! client that does not read cannot send further requests without limit. The bytes are charged to a separate
+//! [`BodyMemory`], unless the response is short, so that unread responses take no memory from uploads. A response that
+//! gets no memory within `PATIENCE` becomes a 503.
 //!
 //! Event streams and files are sent as they are read. They have limits of their own.
 
@@ -24,7 +24,7 @@ use crate::http::error::ApiError;
 
 /// Largest answer that is not charged, in bytes.
 const SHORT: usize = 64 * 1024;
-/// Bytes that are sent at once.
+/// Largest body chunk that is sent, in bytes.
 const PIECE: usize = 64 * 1024;
 /// How long an answer waits for memory. It is in memory already, so this is short.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -42,10 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why a body was not read completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It exceeds the limit.
+    /// The body exceeds the limit.
     #[error("the body is too large")]
     TooLarge,
-    /// It arrived too slowly.
+    /// The body arrived too slowly.
     #[error("the body arrived too slowly")]
     TooSlow,
     /// Not enough memory was available.

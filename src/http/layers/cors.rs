@@ -1,4 +1,4 @@
-//! CORS: the foreign origins that may call, and the headers for browsers.
+//! CORS: the origins whose pages may send requests, and the headers for browsers.
 
 use std::time::Duration;
 

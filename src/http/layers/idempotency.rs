@@ -2,10 +2,10 @@
 //! again.
 //!
 //! For requests of users that change something. The first answer is kept for a day, with a hash of the request; a
-//! different request under the same key is an error (422). While the first is in progress, and for some seconds after
-//! its process dies, others get 409. A 5xx answer and one of more than 1.5 MiB are not kept, and the next
-//! attempt executes the request again. All attempts create their document under the same id ([`NewId`]), so a retry
-//! never creates a second one. Background work is a job, which stores its key itself.
+//! different request under the same key is an error (422, or 400 in the wardrobe API). While the first is in progress,
+//! and for up to 10 s after its process died, others get 409. A 5xx answer and one of more than 1.5 MiB are not kept,
+//! and the next attempt executes the request again. All attempts create their document under the same id ([`NewId`]),
+//! so a retry never creates a second one. Background work is a job, which stores its key itself.
 
 use std::future::ready;
 use std::time::Duration;
@@ -144,7 +144,7 @@ async fn answer_once(
     });
     let noted = held.finish(|record| record.answer = answer.clone()).await;
     if let Err(error) = noted {
-        warn!(error = %Chain(&error), "answer not kept for its Idempotency-Key");
+        warn!(error = %Chain(&error), "answer not stored for its Idempotency-Key");
     }
     Ok(Response::from_parts(parts, body))
 }
@@ -152,7 +152,7 @@ async fn answer_once(
 /// An answer, read to be kept.
 enum ReadAnswer {
     Whole(Bytes),
-    /// It is too long to be kept; the body is complete.
+    /// The answer is too long to be stored; the body is complete.
     TooLong(Body),
 }
 

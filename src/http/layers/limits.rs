@@ -41,11 +41,11 @@ impl From<Exceeded> for ApiError {
                 ("Too many requests. Please slow down.", "rejected_credentials", retry_after)
             }
             Exceeded::Requests => {
-                let detail = "Too many requests at once. Please wait until one has been answered.";
+                let detail = "Too many concurrent requests. Wait until one of them has finished.";
                 (detail, "requests_at_once", Duration::from_secs(1))
             }
             Exceeded::Streams => {
-                let detail = "Too many conversations at once. Please wait until one has ended.";
+                let detail = "Too many open chat streams. Wait until one of them has ended.";
                 (detail, "streams_at_once", Duration::from_secs(5))
             }
         };

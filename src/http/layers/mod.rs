@@ -1,4 +1,7 @@
-//! Layers of the routes, one file each.
+//! Middleware ("layers"), one file each. `app/router.rs` applies it, outermost first: log, cors, limits (concurrent
+//! requests), bodies, time, auth, limits (quotas), idempotency, audit.
+//!
+//! `answers` and `flusher` watch the bodies of responses; `openai_errors` rewrites errors below `/api/v1`.
 
 pub mod answers;
 pub mod audit;

@@ -65,7 +65,7 @@ impl Read for UiRequest {
             None => String::new(),
         };
         if message.trim().is_empty() {
-            fields.refuse("messages", "missing", "A message of the user with text is required");
+            fields.refuse("messages", "missing", "A user message with text is required");
         }
         if message.chars().count() > LONGEST_MESSAGE {
             fields.refuse(

@@ -219,7 +219,7 @@ async fn lease_source(
     match app.data.sources.claim_for_client(&source, &user, now, times).await? {
         ClientClaim::Granted => Ok(AppJson(LeaseResponse { status: "ok", expires_at })),
         ClientClaim::Theirs => Err(ApiError::Conflict("Lease already held by another user.")),
-        ClientClaim::NotNeeded => Err(ApiError::Conflict("Source needs no posts from clients at present.")),
+        ClientClaim::NotNeeded => Err(ApiError::Conflict("The source does not need posts from clients at the moment.")),
         ClientClaim::Waits(until) => Err(ApiError::TooManyRequests {
             detail: "You leased this source and sent no posts. Please wait before you lease it again.",
             reason: "lease",

@@ -112,7 +112,7 @@ struct CutoutRequest {
     /// `auto` (default), `plain` (rules), `network`, or `none` for the whole photo.
     #[schema(schema_with = mode_schema)]
     mode: Option<String>,
-    /// Minimum confidence of the network in its cut, 0 to 1; below it the picture stays whole. Default 0.8.
+    /// Minimum confidence of the network, 0 to 1; below it the background is kept. Default 0.8.
     #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
 }

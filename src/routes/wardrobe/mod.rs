@@ -162,7 +162,7 @@ pub struct ListItemsResponse {
     next_continuation_token: Option<String>,
 }
 
-/// Lists garments, and wishes if asked for; never drafts. A value of the query that cannot be read is ignored.
+/// Lists garments, and wishes if requested; never drafts. A value of the query that cannot be read is ignored.
 #[utoipa::path(get, path = "/api/wardrobe", params(ListItemsQuery), responses(
     (status = 200, body = ListItemsResponse),
     (status = 400, description = "A minimum exceeds its maximum.")
@@ -210,7 +210,7 @@ async fn create_item(
     let (id, may_exist) = match body.id().map(str::trim).filter(|id| !id.is_empty()) {
         Some(id) if is_valid_id(id) => (ItemId::from(id), false),
         Some(_) => {
-            return Err(ApiError::BadRequest("An id has 1 to 128 of letters, digits, dots, hyphens and underscores."));
+            return Err(ApiError::BadRequest("id must have 1 to 128 letters, digits, dots, hyphens or underscores."));
         }
         None => (ItemId::from(new_id.id().simple().to_string()), new_id.may_exist()),
     };

@@ -627,7 +627,10 @@ async fn in_development_callers_from_elsewhere_show_a_credential() {
     ];
     for caller in &foreign {
         let answer = caller.post("/api/admin/ban/eve", json!({"reason": "spam"})).await;
-        assert_eq!(answer.summary(), (403, refusal("Pages of this origin may not call in development.")));
+        assert_eq!(
+            answer.summary(),
+            (403, refusal("In development, requests from web pages of this origin are not accepted."))
+        );
         assert_eq!(caller.get(MEMORY).await.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(app.nobody().get("/api/admin/bans").await.json()["bans"], json!([]));

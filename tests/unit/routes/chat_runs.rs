@@ -289,8 +289,8 @@ async fn a_chat_has_one_answer_at_a_time() {
     for (body, detail) in [
         (json!({"message": "x", "chatId": "runs"}), "The id of a chat must not be 'runs' or 'memory'."),
         (json!({"message": "x", "chatId": "memory"}), "The id of a chat must not be 'runs' or 'memory'."),
-        (json!({"message": "x", "chatId": " "}), "The id of a chat is 1 to 128 characters."),
-        (json!({"message": "x", "onDisconnect": "wait"}), "onDisconnect is 'cancel' or 'continue'."),
+        (json!({"message": "x", "chatId": " "}), "The id of a chat must have 1 to 128 characters."),
+        (json!({"message": "x", "onDisconnect": "wait"}), "onDisconnect must be 'cancel' or 'continue'."),
     ] {
         assert_eq!(ada.post("/api/chat", body).await.summary(), (400, refusal(detail)));
     }

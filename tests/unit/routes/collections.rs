@@ -113,23 +113,23 @@ async fn a_broken_rule_is_reported_as_one_text() {
         (Method::POST, COLLECTIONS, json!({"name": "x", "isPublic": "yes"}), 400, unreadable),
         (Method::POST, COLLECTIONS, json!({"name": "x", "clothingItemIds": "a"}), 400, unreadable),
         (Method::POST, COLLECTIONS, json!({"name": "x", "clothingItemIds": [1]}), 400, unreadable),
-        (Method::POST, COLLECTIONS, json!({"name": long(201)}), 400, "A name has at most 200 characters."),
+        (Method::POST, COLLECTIONS, json!({"name": long(201)}), 400, "name must have at most 200 characters."),
         (
             Method::POST,
             COLLECTIONS,
             json!({"name": "x", "description": long(2001)}),
             400,
-            "A description has at most 2000 characters.",
+            "description must have at most 2000 characters.",
         ),
         (
             Method::POST,
             COLLECTIONS,
             json!({"name": "x", "clothingItemIds": many}),
             400,
-            "A collection has at most 1000 items.",
+            "A collection can have at most 1000 items.",
         ),
         (Method::POST, COLLECTIONS, json!({"name": "x", "clothingItemIds": ["a", "gone"]}), 404, "Item not found."),
-        (Method::PUT, &put, json!({"name": long(201)}), 400, "A name has at most 200 characters."),
+        (Method::PUT, &put, json!({"name": long(201)}), 400, "name must have at most 200 characters."),
         (Method::PUT, &put, json!({"name": []}), 400, unreadable),
         (Method::POST, &items, json!({}), 400, "itemId is required."),
         (Method::POST, &items, json!({"itemId": " "}), 400, "itemId is required."),
@@ -185,9 +185,9 @@ async fn a_collection_has_at_most_a_thousand_items_and_five_hundred_members() {
     app.save(Container::Collections, "ada", full.clone()).await;
     let items = format!("{}/items", path(&full));
     let answer = ada.post(&items, json!({"itemId": "one-more"})).await;
-    assert_eq!(answer.summary(), (400, told("A collection has at most 1000 items.")));
+    assert_eq!(answer.summary(), (400, told("A collection can have at most 1000 items.")));
     assert_eq!(ada.post(&items, json!({"itemId": "i7"})).await.status, StatusCode::NO_CONTENT, "it is in already");
-    assert_eq!(join(&eve, &full).await.summary(), (400, told("A collection has at most 500 members.")));
+    assert_eq!(join(&eve, &full).await.summary(), (400, told("A collection can have at most 500 members.")));
     assert_eq!(entries(&app, "eve").await, [Value::Null; 0]);
 }
 

@@ -97,7 +97,7 @@ async fn a_picture_that_cannot_be_recreated_is_refused_with_a_reason() {
     let url = pictures(&ada, &id).await["imageUrl"].clone();
     for (body, detail) in [
         (json!({"mode": "magic"}), "mode must be auto, plain, network or none."),
-        (json!({"mode": "network"}), "The network for cut-outs is not installed."),
+        (json!({"mode": "network"}), "The background-removal network is not installed."),
         (json!({"threshold": 1.5}), "threshold must be a number from 0 to 1."),
         (json!({"threshold": "high"}), "Invalid request body."),
     ] {

@@ -175,7 +175,7 @@ async fn only_what_needs_posts_from_clients_can_be_leased() {
     fresh["lastScrapedAt"] = "2026-03-02T06:00:00.000Z".into();
     save(&app, fresh).await;
     save(&app, json!({"id": "brand-x", "sourceType": "brand_site", "isGlobal": true, "isActive": true})).await;
-    let refused = (409, refusal("Source needs no posts from clients at present."));
+    let refused = (409, refusal("The source does not need posts from clients at the moment."));
     for id in ["reddit-aa", "brand-x"] {
         assert_eq!(ada.post(&format!("/api/scraper/lease/{id}"), json!({})).await.summary(), refused, "{id}");
     }
@@ -412,7 +412,7 @@ async fn a_user_has_so_many_scrapes_and_operations_waiting() {
         assert_eq!(follow(&ada, name).await.status, StatusCode::CREATED);
     }
     for refused in [follow(&ada, "cc").await, digest().await] {
-        let detail = "Too many of your operations are waiting. Please wait until one has ended.";
+        let detail = "Too many of your operations are waiting. Wait until one of them has ended.";
         assert_eq!(refused.summary(), (429, refusal(detail)));
         assert_eq!(refused.header("retry-after"), "10");
     }

@@ -244,7 +244,7 @@ async fn refusals_by_reddit_are_passed_on() {
         });
     };
     for (status, content_type, body, code, text) in [
-        (429, "application/json", "{}", 429, "Reddit wants fewer requests."),
+        (429, "application/json", "{}", 429, "Reddit is rate limiting. Try again later."),
         (403, "application/json", "{}", 403, "Reddit does not show this subreddit."),
         (404, "application/json", "{}", 404, "Reddit has no such subreddit."),
         (500, "application/json", "{}", 503, "Reddit cannot be read."),
@@ -256,7 +256,7 @@ async fn refusals_by_reddit_are_passed_on() {
             "application/json",
             r#"{"message": "Too Many Requests", "error": 429}"#,
             429,
-            "Reddit wants fewer requests.",
+            "Reddit is rate limiting. Try again later.",
         ),
     ] {
         show(status, content_type, body);

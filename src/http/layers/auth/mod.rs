@@ -258,7 +258,9 @@ fn identify_at_once(app: &AppState, evidence: Evidence<'_>) -> Result<Option<Ide
         match development::decide(&evidence, &app.config.server.allowed_origins) {
             Bypass::Applies => return Ok(Some(Identity::signed_in(app.config.identity.local_dev_user.clone()))),
             Bypass::Foreign => {
-                return Err(ApiError::Forbidden("Pages of this origin may not call in development."));
+                return Err(ApiError::Forbidden(
+                    "In development, requests from web pages of this origin are not accepted.",
+                ));
             }
             Bypass::Denied(reason) => info!(reason, "caller is not treated as the development user"),
         }
