@@ -54,7 +54,7 @@ export async function signOut() {
   signedOut.postMessage(token.get());
   document.body.hidden = true;
   const isDone = await endSessions(token.get()).catch(() => false);
-  leave(isDone ? SIGNED_OUT : `${SIGNED_OUT} The service could not be asked to end your other sessions.`);
+  leave(isDone ? SIGNED_OUT : `${SIGNED_OUT} Your other sessions could not be ended.`);
 }
 
 /** Ends the sessions of the user whom a session's access token names; tokens of other kinds have none. Returns whether that is done. */
@@ -86,7 +86,7 @@ export function reasonOfLeaving() {
 /** What the tab keeps for the user until the sign-in ends. */
 export const kept = {
   get: (name) => JSON.parse(sessionStorage.getItem(OWN + name) ?? "null"),
-  // Nothing is kept for a user who has left, for example by an answer that breaks off.
+  // Nothing is kept for a user who has left, for example by an answer that is interrupted.
   set: (name, value) => token.get() === user && sessionStorage.setItem(OWN + name, JSON.stringify(value)),
 };
 
@@ -113,7 +113,7 @@ const lost = failing("The connection to the service was lost.");
 
 async function reason(response) {
   const text = await response.text().catch(lost);
-  if (response.status === 401 && token.get()) leave("That token is not valid, or no longer. Please sign in again.");
+  if (response.status === 401 && token.get()) leave("The token is not valid or has expired. Please sign in again.");
   else if (response.status === 401 && user !== undefined) leave("Please sign in.");
   try {
     const { detail, error } = JSON.parse(text);
@@ -142,7 +142,7 @@ export async function read(path, options) {
 /** Fields that a form shows were changed elsewhere; `now` is what is stored now, with its version. */
 export class Conflict extends Fault {
   constructor(fields, now) {
-    super(412, "It was changed elsewhere.");
+    super(412, "This was changed elsewhere.");
     Object.assign(this, { fields, now });
   }
 }

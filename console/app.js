@@ -152,7 +152,7 @@ async function start() {
 }
 
 document.getElementById("sign-out").addEventListener("click", signOut);
-// Not while the sign-in is asked for.
+// Not while the sign-in is shown.
 addEventListener("hashchange", () => nav.childElementCount && go());
 
 // ---- Theme: system, light, or dark

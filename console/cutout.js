@@ -32,7 +32,7 @@ export function cutout(item, alt, label, onchange) {
     const { photo, cutout: done, modes } = await get(`${path}/pictures`);
     if (!photo) return choice.replaceChildren();
     const mode = select(modes.map((name) => [name, MODES[name] ?? name]), done?.mode ?? "auto", { onchange: () => again(mode, { mode: mode.value }) });
-    const anyway = h("button.small", { type: "button", onclick: () => again(anyway, { mode: "network", threshold: 0 }) }, "Cut it out all the same");
+    const anyway = h("button.small", { type: "button", onclick: () => again(anyway, { mode: "network", threshold: 0 }) }, "Cut it out anyway");
     choice.replaceChildren(field("Background", mode, done && told(done)), ...(done?.keptWhole && done.confidence !== undefined ? [anyway] : []));
   }
 

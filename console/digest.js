@@ -13,7 +13,7 @@ export async function show(page) {
 
   async function draw() {
     const { digest } = await get("/api/digest/latest", { signal });
-    if (!digest) return content.replaceChildren(empty("No digest yet", "One is written every week. You can have one now."));
+    if (!digest) return content.replaceChildren(empty("No digest yet", "A digest is written every week. You can also write one now."));
     const { feedback } = await get(`/api/digest/feedback?digestId=${encodeURIComponent(digest.id)}`, { signal });
     const signals = new Map(feedback.map((one) => [one.suggestionIndex, one.signal]));
     const idea = (suggestion, index) => {

@@ -118,7 +118,7 @@ async function usage({ content, head, signal, isAdmin }) {
     const number = (value) => value.toLocaleString("en");
     const row = (day) => h("tr", h("td", day.date), h("td", isAdmin ? day.userId ?? "the service" : "you"), h("td", day.model), h("td", number(day.calls)), h("td", number(day.inputTokens)), h("td", number(day.outputTokens)), h("td", day.cost ?? "–"));
     const cut = rows.length >= MOST_ROWS && h("p.chip.warn", `Only the first ${rows.length} rows are shown. The command “pluckit usage” reads all of them.`);
-    content.replaceChildren(cut || "", rows.length ? table(["Day", "User", "Model", "Calls", "Tokens in", "Tokens out", "Cost"], rows.map(row)) : empty("No calls", "No model was asked for anything in these days."));
+    content.replaceChildren(cut || "", rows.length ? table(["Day", "User", "Model", "Calls", "Tokens in", "Tokens out", "Cost"], rows.map(row)) : empty("No calls", "No model was called in this period."));
   }
   const again = button("Reload", draw);
   days.addEventListener("change", () => act(again, draw));
@@ -143,7 +143,7 @@ async function sources({ content, head, signal, isAdmin }) {
     const failure = () => job.history?.find((change) => change.detail?.startsWith(AGAIN))?.detail.slice(AGAIN.length);
     const isOver = () => ["Completed", "Failed", "Terminated"].includes(job.status);
     for (; !isOver() && !failure(); await pause(0.5)) job = await get(`/api/jobs/${encodeURIComponent(job.id)}`, { signal });
-    if (!isOver()) throw new Fault(0, `Scrape failed: ${failure()} It is tried again: see Jobs.`);
+    if (!isOver()) throw new Fault(0, `Scrape failed: ${failure()} It will be tried again: see Jobs.`);
     if (job.status !== "Completed") throw new Fault(0, `Scrape failed: ${job.error ?? job.status}`);
     toast(`Scraped: ${job.result?.newItems ?? 0} new.`);
   }
@@ -258,7 +258,7 @@ async function log({ content, head, signal, query }) {
     list.replaceChildren();
     note.replaceChildren(loading());
     const wanted = new URLSearchParams({ limit: "200", ...(level.value && { level: level.value }), ...(request.value.trim() && { requestId: request.value.trim() }), ...(text.value.trim() && { text: text.value.trim() }) });
-    const nothing = () => { if (!list.children.length) note.textContent = "No line fits so far."; };
+    const nothing = () => { if (!list.children.length) note.textContent = "No line matches so far."; };
     if (live.getAttribute("aria-pressed") !== "true") {
       const { lines } = await get(`/api/admin/logs?${wanted}`, { signal: mine });
       lines.forEach(show);
@@ -295,7 +295,7 @@ function audit(page) {
     ...page, path: () => "/api/admin/audit", key: "actions", heads: ["When", "Who", "What", "Outcome", ""],
     none: empty("Nothing yet", "What administrators change is listed here: bans, replays, runs, and the jobs of others."),
     row: (action) => h("tr", h("td", when(action.at)), h("td", action.userId), h("td", h("strong", summary(action.method, action.route)), h("br"), h("small", `${action.method} ${path(action)}`)),
-      h("td", h(`span.chip${kind(action.status)}`, action.status ?? "cut off")), h("td", action.requestId && h("a", { href: `#/log?requestId=${encodeURIComponent(action.requestId)}` }, "Log"))),
+      h("td", h(`span.chip${kind(action.status)}`, action.status ?? "interrupted")), h("td", action.requestId && h("a", { href: `#/log?requestId=${encodeURIComponent(action.requestId)}` }, "Log"))),
   });
 }
 

@@ -186,7 +186,7 @@ async function drawHistory(item, place) {
     const { events, summary } = await get(`${pathOf(item)}/wear-history`);
     const entries = events.slice(0, 8).map((event) => h("li.soft", when(event.occurredAt), event.occasion && ` · ${event.occasion}`, event.weatherSnapshot && ` · ${Math.round(event.weatherSnapshot.tempCelsius)} °C`));
     const more = Math.max(events.length - 8, 0) + (summary.legacyUntrackedCount ?? 0);
-    place.replaceChildren(entries.length ? h("ul.plain", entries, more > 0 && h("li.soft", `and ${more} more`)) : h("p.soft", "No wear is on record."));
+    place.replaceChildren(entries.length ? h("ul.plain", entries, more > 0 && h("li.soft", `and ${more} more`)) : h("p.soft", "No wears are recorded."));
   } catch (fault) {
     place.replaceChildren(h("p.soft", fault.message));
   }

@@ -62,7 +62,7 @@ export function rowsOf(text) {
   const [wears, drafts, rest] = ["wear", "draft", "rest"].map((name) => kinds.filter((kind) => kind === name).length);
   const items = rows.map((item, place) => ({ item, number: place + 1 })).filter((_, place) => kinds[place] === "piece");
   if (!items.length) throw new Fault(0, "There are no pieces in this file.");
-  const others = [wears === 1 && "1 wear event", wears > 1 && `${wears} wear events`, drafts === 1 && "1 draft", drafts > 1 && `${drafts} drafts`, rest === 1 && "1 entry that is no piece, such as a profile", rest > 1 && `${rest} entries that are no pieces`];
+  const others = [wears === 1 && "1 wear event", wears > 1 && `${wears} wear events`, drafts === 1 && "1 draft", drafts > 1 && `${drafts} drafts`, rest === 1 && "1 entry that is not a piece, such as a profile", rest > 1 && `${rest} entries that are not pieces`];
   return { items, others: new Intl.ListFormat("en").format(others.filter(Boolean)) };
 }
 

@@ -96,10 +96,10 @@ async function tokens() {
     const { tokens } = await get("/api/auth/tokens");
     list.replaceChildren(...tokens.map((token) => {
       const end = h("button.danger.small", { type: "button", "aria-label": `End ${token.name}`, onclick: () => act(end, async () => {
-        if (!(await confirm("End this token?", `Programs that use ${token.name} are refused from now on.`, "End"))) return;
+        if (!(await confirm("Revoke this token?", `Programs that use ${token.name} are refused from now on.`, "Revoke"))) return;
         await call("DELETE", `/api/auth/tokens/${encodeURIComponent(token.id)}`);
         await draw();
-      }) }, "End");
+      }) }, "Revoke");
       return h("li.row.spread", h("span", h("strong", token.name), h("br"), h("small", "ends ", when(token.expiresAt), ", ", token.lastUsedAt ? ["used ", when(token.lastUsedAt)] : "never used")), end);
     }));
     if (!tokens.length) list.append(h("li.soft", "None yet."));
@@ -111,7 +111,7 @@ async function tokens() {
       name.value = "";
       await draw();
       const copy = h("button", { type: "button", onclick: () => act(copy, async () => { await navigator.clipboard.writeText(token); toast("Copied."); }) }, "Copy");
-      dialog("Your new token", h("div.stack", h("p", "Keep it now: it is not shown again."), h("pre", { tabIndex: 0 }, token), navigator.clipboard && h("div.actions", copy)));
+      dialog("Your new token", h("div.stack", h("p", "Copy it now: it will not be shown again."), h("pre", { tabIndex: 0 }, token), navigator.clipboard && h("div.actions", copy)));
     });
   };
   await draw();

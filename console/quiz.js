@@ -40,7 +40,7 @@ export async function show(page) {
     if (!cards.length) return place.replaceChildren(empty("No quiz yet", "There are no moods or pictures to show so far."));
     const { inferredTastes } = await call("POST", `${path}/complete`, {});
     const lists = Object.entries(inferredTastes ?? {}).map(([name, value]) => [name.replace(/([A-Z])/g, " $1").toLowerCase(), Array.isArray(value) ? value : Object.keys(value ?? {})]).filter(([, values]) => values.length);
-    place.replaceChildren(h("article.card.stack", h("h2", "Thank you!"), lists.length ? h("p", "This is what you like, as far as I can see:") : h("p", "Your answers are kept."),
+    place.replaceChildren(h("article.card.stack", h("h2", "Thank you!"), lists.length ? h("p", "This is what you like, as far as I can see:") : h("p", "Your answers are saved."),
       lists.map(([name, values]) => h("div", h("h3", name), h("p.row", values.slice(0, 12).map((value) => h("span.chip", typeof value === "string" ? value : JSON.stringify(value))))))),
       h("button", { type: "button", onclick: ({ currentTarget }) => act(currentTarget, () => show(page)) }, "Once more"));
   }

@@ -130,7 +130,7 @@ function utcOffset() {
   return `${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}`;
 }
 
-/** Requests an answer that is under way, from its beginning. */
+/** Requests an answer that is in progress, from its beginning. */
 const again = (turn) => async (options) => {
   const response = await send("GET", `/api/chat/runs/${turn.run}/events?after=0`, undefined, options);
   Object.assign(turn, { text: "", tools: [] });
@@ -187,7 +187,7 @@ function take(turn, event) {
   } else if (event.type === "done") {
     if (turn.state === "running") turn.state = "done";
   } else if (event.type === "step_reset") Object.assign(turn, { text: "", tools: [] });
-  else if (event.type === "error") Object.assign(turn, { state: "failed", fault: event.content ?? event.message ?? "The answer broke off." });
+  else if (event.type === "error") Object.assign(turn, { state: "failed", fault: event.content ?? event.message ?? "The answer ended early." });
 }
 
 function bubble(turn, items) {

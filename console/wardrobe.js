@@ -93,14 +93,14 @@ export async function show({ content, head, signal }) {
         const body = new FormData();
         body.append("image", one, one.name);
         const isPhoto = one.type.startsWith("image/") || /\.(heic|heif)$/i.test(one.name);
-        const sent = isPhoto ? patiently(() => call("POST", "/api/wardrobe/upload", body)) : Promise.reject(new Fault(0, "This is no picture."));
+        const sent = isPhoto ? patiently(() => call("POST", "/api/wardrobe/upload", body)) : Promise.reject(new Fault(0, "This is not a picture."));
         await sent.catch((fault) => refused.push(`${one.name}: ${fault.message}`));
       }
     });
     const sent = files.length - refused.length;
     if (sent) toast(sent === 1 ? "Photo sent. Its background is being removed." : `${sent} photos sent.`);
     if (refused.length === 1) toast(refused[0], "fault");
-    else if (refused.length) dialog(`${refused.length} photos were not taken`, h("ul.plain", refused.map((text) => h("li", text))));
+    else if (refused.length) dialog(`${refused.length} photos were not accepted`, h("ul.plain", refused.map((text) => h("li", text))));
     watch();
   }
 
@@ -144,9 +144,9 @@ export async function show({ content, head, signal }) {
   async function importFile(chosen) {
     importer.value = "";
     const { items, others } = rowsOf(await chosen.text());
-    const left = others && `Left out: ${others}. The command \u201cpluckit import FILE\u201d takes them, too.`;
+    const left = others && `Left out: ${others}. The command \u201cpluckit import FILE\u201d imports them, too.`;
     const many = items.length === 1 ? "1 piece" : `${items.length} pieces`;
-    if (!(await confirm("Import these pieces?", [`${many}. Those that are there already stay as they are.`, left].filter(Boolean).join(" "), "Import"))) return;
+    if (!(await confirm("Import these pieces?", [`${many}. Existing pieces stay unchanged.`, left].filter(Boolean).join(" "), "Import"))) return;
     let [made, known] = [0, 0];
     const refused = [];
     for (const [place, { item, number }] of items.entries()) {
@@ -156,7 +156,7 @@ export async function show({ content, head, signal }) {
         .then(() => made++, (fault) => (fault.status === 409 ? known++ : refused.push(`Row ${number}${named(item)}: ${fault.message}`)));
     }
     forget();
-    const summary = `${made} imported, ${known} known already, ${refused.length} refused.`;
+    const summary = `${made} imported, ${known} already there, ${refused.length} refused.`;
     if (left || refused.length) dialog("Imported", h("div.stack", h("p", summary), left && h("p", left), h("ul.plain", refused.slice(0, 20).map((text) => h("li", text)), refused.length > 20 && h("li", `and ${refused.length - 20} more`))));
     else toast(summary);
     await refresh();

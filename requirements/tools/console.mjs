@@ -24,7 +24,7 @@ import { chromium } from "playwright-core";
 const [binary, screenshots] = process.argv.slice(2);
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const photographs = join(import.meta.dirname, "../../demo/photographs");
-// The network for cut-outs, if scripts/fetch-models was here.
+// The background-removal network, if scripts/fetch-models was here.
 const model = join(import.meta.dirname, "../../models/u2netp.onnx");
 const faults = [];
 const fault = (where, text) => faults.push(`${where}: ${text}`);
@@ -362,12 +362,12 @@ const journeys = {
       await page.getByText("Import reads JSON").waitFor();
       await input.setInputFiles(file("wears.json", JSON.stringify([wear(1)])));
       await page.getByText("There are no pieces in this file.").waitFor();
-      for (const [name, text, result] of [["wardrobe.json", JSON.stringify(rows), "3 imported, 0 known already, 1 refused."], ["wardrobe.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"), "0 imported, 3 known already, 1 refused."]]) {
+      for (const [name, text, result] of [["wardrobe.json", JSON.stringify(rows), "3 imported, 0 already there, 1 refused."], ["wardrobe.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"), "0 imported, 3 already there, 1 refused."]]) {
         await input.setInputFiles(file(name, text));
         await page.getByRole("dialog", { name: "Import these pieces?" }).getByRole("button", { name: "Import" }).click();
         const box = page.getByRole("dialog", { name: "Imported" });
         await box.getByText(result).waitFor();
-        await box.getByText("2 wear events, 1 draft, and 1 entry that is no piece").waitFor();
+        await box.getByText("2 wear events, 1 draft, and 1 entry that is not a piece").waitFor();
         await box.getByText("Row 8 (Tops): ").waitFor();
         await page.keyboard.press("Escape");
       }
@@ -388,11 +388,11 @@ const journeys = {
       await page.evaluate(() => sessionStorage.setItem("pluckit_token", "at-nothing"));
       await page.reload();
       for (let tries = 0; tries < 2; tries++) {
-        await page.getByText("That token is not valid, or no longer.").waitFor();
+        await page.getByText("The token is not valid or has expired.").waitFor();
         await page.getByLabel("Access token").fill("at-nothing-either");
         await Promise.all([page.waitForEvent("load"), page.getByRole("button", { name: "Sign in" }).click()]);
       }
-      await page.getByText("That token is not valid, or no longer.").waitFor();
+      await page.getByText("The token is not valid or has expired.").waitFor();
     });
   },
   async "sign out, and sign in as somebody else"(page) {
@@ -475,7 +475,7 @@ const journeys = {
     await signOut(page, "at-YWTDpA.secret", "You are signed out.");
     expect(JSON.stringify(asked) === JSON.stringify([["Bearer at-YWTDpA.secret", { user_id: "ad\u00e4" }]]), `asked: ${JSON.stringify(asked)}`);
     isDown = true;
-    await signOut(page, "at-YWTDpA.secret", "You are signed out. The service could not be asked to end your other sessions.");
+    await signOut(page, "at-YWTDpA.secret", "You are signed out. Your other sessions could not be ended.");
     // Tokens of Google and of programs have no session.
     await signOut(page, "pat-YWTDpA.secret", "You are signed out.");
     expect(asked.length === 2, `asked: ${JSON.stringify(asked)}`);
@@ -646,8 +646,8 @@ const journeys = {
       await open(page, "wardrobe");
       const file = (name, mimeType) => ({ name, mimeType, buffer: Buffer.from("no picture") });
       await page.getByLabel("Photos", { exact: true }).setInputFiles([file("a.txt", "text/plain"), file("b.jpg", "image/jpeg")]);
-      const box = page.getByRole("dialog", { name: "2 photos were not taken" });
-      for (const text of ["a.txt: This is no picture.", "b.jpg: Unsupported or corrupt image."]) await box.getByText(text).waitFor();
+      const box = page.getByRole("dialog", { name: "2 photos were not accepted" });
+      for (const text of ["a.txt: This is not a picture.", "b.jpg: Unsupported or corrupt image."]) await box.getByText(text).waitFor();
     });
   },
   async "vote in the feed"(page) {
@@ -782,7 +782,7 @@ const journeys = {
     await page.locator(".lines li").first().waitFor();
     await page.getByRole("searchbox", { name: "Request id" }).fill("a-request");
     await page.keyboard.press("Enter");
-    await page.getByText("No line fits so far.").waitFor();
+    await page.getByText("No line matches so far.").waitFor();
     await page.evaluate(() => fetch("/api/moods", { headers: { "x-request-id": "a-request" } }));
     await page.locator(".lines li").filter({ hasText: "/api/moods" }).waitFor();
     await page.getByRole("searchbox", { name: "Request id" }).fill("");
@@ -790,7 +790,7 @@ const journeys = {
     await page.keyboard.press("Enter");
     await page.locator(".lines li").filter({ hasText: "listening" }).first().waitFor();
     await page.getByLabel("Level").selectOption("error");
-    await page.getByText("No line fits so far.").waitFor();
+    await page.getByText("No line matches so far.").waitFor();
   },
   async "look at the settings"(page) {
     await open(page, "settings");

@@ -1,4 +1,4 @@
-//! Opens the back ends that the settings select. No other part of the service names them.
+//! Opens the back ends that the settings select. Outside `app/`, only tests name a back end.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -208,7 +208,7 @@ pub(super) fn is_half_restored(config: &Config) -> bool {
 pub fn check_restored(config: &Config) -> anyhow::Result<()> {
     anyhow::ensure!(
         !is_half_restored(config),
-        "a restore into {} was cut off: run `pluckit restore` again, or delete {} to start without it",
+        "a restore into {} was interrupted: run `pluckit restore` again, or delete {} to start without it",
         config.data_directory.display(),
         config.data_directory.join(RESTORING).display()
     );

@@ -1,4 +1,8 @@
 //! Builds the service from its settings, listens, and stops.
+//!
+//! `backends` opens the back ends, `wiring` builds the state from them, [`groups`] and [`router`] put the routes and
+//! their layers together, and `serve` answers requests, with `connections` and `linger` for what hyper leaves to us.
+//! [`openapi`] describes the routes. `storage` and [`backup`] are the commands of these names.
 
 mod backends;
 pub mod backup;

@@ -129,11 +129,11 @@ fn guarded(group: Group, state: &AppState) -> Router<AppState> {
 pub fn with_layers(probes: Router<AppState>, routes: Router<AppState>, state: AppState) -> App {
     let origins = &state.config.server.allowed_origins;
     for ignored in origins.ignored() {
-        warn!(origin = ignored, "ignored: CORS_ALLOWED_ORIGINS takes origins such as https://app.example");
+        warn!(origin = ignored, "origin ignored: CORS_ALLOWED_ORIGINS expects origins such as https://app.example");
     }
     let server = &state.config.server;
     if server.web_root.is_some() && server.served_client().is_none() {
-        warn!("ignored: WEB_ROOT is for a service that runs without the Functions host");
+        warn!("WEB_ROOT ignored: it applies only without the Functions host");
     }
     let inside = ServiceBuilder::new()
         .layer(from_fn_with_state(state.clone(), refuse_preflight))

@@ -139,7 +139,7 @@ pub async fn serve(listener: TcpListener, app: AppState) -> anyhow::Result<()> {
             false
         }
         _ = again.recv() => {
-            info!("second signal to stop: open streams end now");
+            info!("second signal to stop: closing open streams");
             false
         }
     };
@@ -215,7 +215,7 @@ fn accept<S>(
     tasks.spawn(async move {
         tokio::select! {
             outcome = connection => if let Err(error) = outcome {
-                debug!(error = %Chain(&error), "connection broke");
+                debug!(error = %Chain(&error), "connection failed");
             },
             () = place.closed() => debug!("connection closed by the service"),
         }

@@ -54,13 +54,13 @@ use crate::state::{AppParts, AppState};
 use crate::store::DocumentStore;
 use crate::workers::timers;
 
-/// Reads of many documents by one user at once, such as all items of a collection.
+/// Concurrent reads of many documents by one user, such as all items of a collection.
 const LARGE_READS: usize = 2;
 
 /// Builds the state that handlers and workers share. The binary and all tests use this function.
 pub fn state(config: Config, backends: Backends) -> AppState {
     if config.media.is_open {
-        warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: whoever reaches the service may have pictures processed");
+        warn!("PROCESS_IMAGE_AUTH_MODE is anonymous: anyone who can reach the service can have pictures processed");
     }
     let Backends { store, queue, blobs, pixels, segmenter, model, storage_probes, .. } = backends;
     let Backends { clock, http, web, throttle, telemetry, more_kinds, .. } = backends;

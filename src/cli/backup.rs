@@ -76,7 +76,7 @@ pub struct ResetArguments {
     /// Load the demo afterwards
     #[arg(long, required = true)]
     demo: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
     /// Data directory [default: ./data] (PLUCKIT_DATA_DIR)
@@ -104,7 +104,7 @@ pub fn reset(arguments: &ResetArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn confirm(config: &Config) -> anyhow::Result<()> {
-    ensure!(io::stdin().is_terminal(), "--yes is needed where nobody can be asked");
+    ensure!(io::stdin().is_terminal(), "--yes is required when standard input is not a terminal");
     tell(&format!("Delete everything in {}? [y/N]", config.data_directory.display()));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

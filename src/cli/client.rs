@@ -89,7 +89,9 @@ impl Service {
             Some(token) => {
                 let header = HeaderValue::from_str(&format!("Bearer {token}"));
                 // Omit the cause, which could contain the token.
-                let Ok(mut header) = header else { bail!("the token has characters that no token has") };
+                let Ok(mut header) = header else {
+                    bail!("the token contains characters that are not allowed in an HTTP header")
+                };
                 header.set_sensitive(true);
                 Some(header)
             }
@@ -102,7 +104,7 @@ impl Service {
             None => false,
         };
         if authorization.is_some() && url.scheme() == "http" && !is_here {
-            complain("the token travels unencrypted: use an https URL");
+            complain("the token is sent unencrypted: use an https URL");
         }
         // No redirects, so that the token is sent only to the given address.
         let client = net::builder()
@@ -168,7 +170,7 @@ impl Service {
                     self.address()
                 )
             }
-            Err(error) if error.is_timeout() => bail!("{} takes too long to answer", self.address()),
+            Err(error) if error.is_timeout() => bail!("{} did not answer in time", self.address()),
             Err(error) => Err(error.without_url()).context(format!("the request to {} failed", self.address())),
         }
     }
@@ -194,7 +196,9 @@ impl Service {
         // PluckIt gives a reason with every refusal.
         let reason = detail(&body).unwrap_or_else(|| foreign(self.address()));
         let hint = match &self.authorization {
-            None if status == StatusCode::UNAUTHORIZED => ": give a token with --token-file; `pluckit token` makes one",
+            None if status == StatusCode::UNAUTHORIZED => {
+                ": send a token with --token-file; `pluckit token create` prints one"
+            }
             _ => "",
         };
         bail!("{reason} ({}){hint}", status.as_u16())
@@ -245,7 +249,7 @@ pub fn foreign(address: &str) -> String {
 /// When the answer is truncated or something else.
 pub async fn read<T: DeserializeOwned>(response: Response) -> anyhow::Result<T> {
     let address = response.url().origin().ascii_serialization();
-    let body = response.bytes().await.context("the answer broke off")?;
+    let body = response.bytes().await.context("the response ended early")?;
     serde_json::from_slice(&body).map_err(|_| anyhow!(foreign(&address)))
 }
 

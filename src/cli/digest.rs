@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         match outcome {
             Outcome::Generated(digest) => out.write_all(readable(&digest).as_bytes())?,
             Outcome::Skipped(reason) => {
-                let hint = if reason == Reason::NoItems { "" } else { " (--force makes one all the same)" };
+                let hint = if reason == Reason::NoItems { "" } else { " (--force creates one anyway)" };
                 writeln!(out, "No digest for {user}: {}{hint}", reason.text())?;
             }
         }

@@ -89,7 +89,7 @@ fn sweep(file: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(is_part) {
         let is_left = File::open(entry.path()).is_ok_and(|part| part.try_lock().is_ok());
         if is_left && let Err(error) = fs::remove_file(entry.path()) {
-            complain(&format!("{} is left behind: {error}", entry.path().display()));
+            complain(&format!("{} cannot be deleted: {error}", entry.path().display()));
         }
     }
 }
@@ -139,7 +139,7 @@ impl Job<'_> {
             && let Err(error) = fs::remove_file(&part)
             && error.kind() != ErrorKind::NotFound
         {
-            complain(&format!("{} is left behind: {error}", part.display()));
+            complain(&format!("{} cannot be deleted: {error}", part.display()));
         }
         written
     }

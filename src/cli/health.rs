@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Check that documents, blobs, queue and model answer, too
     #[arg(long)]
     ready: bool,
-    /// Time for the answer, in seconds
+    /// Time limit for the answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
 }

@@ -64,13 +64,13 @@ pub struct Arguments {
 
 fn parse_target(text: &str) -> Result<f64, String> {
     let target = text.trim().parse().ok().filter(|target: &f64| target.is_finite() && *target > 0.0);
-    target.ok_or_else(|| "expected a number above 0".to_owned())
+    target.ok_or_else(|| "expected a number greater than 0".to_owned())
 }
 
 /// Computes the insights, or takes them from the cache, and prints them.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let question =
-        Question::new(arguments.window_days.into(), arguments.target_cpw).context("no such window or target")?;
+    let question = Question::new(arguments.window_days.into(), arguments.target_cpw)
+        .context("--window-days must be 1 to 3650 and --target-cpw greater than 0")?;
     let text = block_on(async {
         let (config, store, user) = arguments.user_arguments.open_existing()?;
         let data = Data::new(store);

@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         app.shutdown.cancel();
         app.tasks.close();
         if tokio::time::timeout(GRACE, app.tasks.wait()).await.is_err() {
-            complain("some work is not done; `pluckit serve` goes on with it");
+            complain("some work is not finished: `pluckit serve` continues it");
         }
         Ok(ExitCode::SUCCESS)
     })

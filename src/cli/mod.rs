@@ -1,4 +1,5 @@
-//! The command line, with a file per sub-command. Without a sub-command, the service starts.
+//! The command line, with a file or folder per sub-command. Without a sub-command, the service starts. `client` calls a
+//! running service for them, `output` prints.
 
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are the help that people read")]
 
@@ -107,7 +108,7 @@ enum Command {
         after_help = "Examples:\n  pluckit jobs\n  pluckit jobs list --status Running\n  pluckit jobs tail ID --url https://pluckit.example --token-file token.txt"
     )]
     Jobs(jobs::Arguments),
-    /// List, show, replay and delete messages that failed for good, at a running service.
+    /// List, show, replay and delete dead letters of a running service.
     #[command(
         after_help = "Examples:\n  pluckit dead-letters\n  pluckit dead-letters replay ID --url https://pluckit.example --token-file token.txt"
     )]

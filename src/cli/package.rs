@@ -32,7 +32,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => env::current_exe().context("this program does not know its own file")?,
+        None => env::current_exe().context("the path of the running binary is unknown: name it with --binary")?,
     };
     let functions = functions(arguments.wardrobe_api);
     let (setting, data_directory) = read_cutout_model();
@@ -43,8 +43,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     package::write(functions, &arguments.out, &binary, model.as_deref())?;
     let network = match &model {
-        Some(model) => format!("with the network for cut-outs, {}", model.display()),
-        None => "without the network for cut-outs, which scripts/fetch-models gets".to_owned(),
+        Some(model) => format!("with the background-removal network, {}", model.display()),
+        None => "without the background-removal network (scripts/fetch-models downloads it)".to_owned(),
     };
     writeln!(
         output(),

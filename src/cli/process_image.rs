@@ -46,14 +46,14 @@ pub struct Arguments {
     /// How to remove the background: auto, plain (rules), network (CUTOUT_MODEL) or none
     #[arg(long, value_name = "MODE", default_value = CutoutMode::default().name())]
     cutout: CutoutMode,
-    /// Least confidence in the network's cut, 0 to 1; below it the picture stays whole
+    /// Minimum confidence of the network, 0 to 1; below it the background is kept
     #[arg(long, value_name = "SHARE", default_value_t = CutoutOptions::THRESHOLD, value_parser = parse_share)]
     threshold: f32,
 }
 
 fn parse_share(text: &str) -> Result<f32, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 /// A picture to process: input and output path.
@@ -77,7 +77,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let pool = Arc::new(PixelPool::default());
     let removers = app::open_removers(model.as_deref(), &pool)?;
     if arguments.cutout == CutoutMode::Network && !removers.has_network() {
-        bail!("the network for cut-outs is not installed: scripts/fetch-models gets it, CUTOUT_MODEL names its file");
+        bail!(
+            "the background-removal network is not installed: download it with scripts/fetch-models, or name its file in \
+             CUTOUT_MODEL"
+        );
     }
     let options = CutoutOptions { mode: arguments.cutout, threshold: arguments.threshold };
     let failed = block_on(process(orders, arguments.force, pool, removers, options))?;
@@ -106,7 +109,7 @@ fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
         }
         return Ok(vec![Order { source: files[0].clone(), target: output.to_owned() }]);
     }
-    fs::create_dir_all(output).with_context(|| format!("the directory {} cannot be made", output.display()))?;
+    fs::create_dir_all(output).with_context(|| format!("the directory {} cannot be created", output.display()))?;
     let mut targets = HashSet::new();
     let orders = files.iter().map(|source| {
         let stem = source.file_stem().with_context(|| format!("{} is not the name of a file", source.display()))?;
@@ -114,7 +117,7 @@ fn orders(files: &[PathBuf], output: &Path) -> anyhow::Result<Vec<Order>> {
         name.push(".webp");
         let target = output.join(name);
         if !targets.insert(target.clone()) {
-            bail!("two pictures would become {}: process them one after the other", target.display());
+            bail!("two pictures would be written to {}: process them separately", target.display());
         }
         Ok(Order { source: source.clone(), target })
     });

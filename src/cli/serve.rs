@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Warns of a file of exchange rates that cannot be read. The service goes on: the file may come later.
+/// Warns of a file of exchange rates that cannot be read. The service continues: the file may be created later.
 fn check_rates(config: &Config) {
     if let Some(Feed::File(path)) = &config.insights.feed
         && let Err(error) = File::open(path)
@@ -124,7 +124,9 @@ fn announce(config: &Config, address: SocketAddr, model: &str, segmenter: &str) 
         Some(service) => format!("service at {}", masked_url(service.endpoint.as_str())),
         None => match app::cutout_model(&config.media.cutout_model, &config.data_directory) {
             Some(file) => format!("rules for plain backgrounds, else the network {}", file.display()),
-            None => "rules for plain backgrounds alone (scripts/fetch-models gets the network for others)".to_owned(),
+            None => {
+                "rules for plain backgrounds only (scripts/fetch-models downloads the network for others)".to_owned()
+            }
         },
     };
     let user = if development {

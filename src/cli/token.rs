@@ -71,7 +71,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Create { .. } => {
             let opened = user_arguments.open_or_create()?;
             if user_arguments.user.is_none() && opened.0.environment == Environment::Production {
-                bail!("--user is needed outside of development: there is no development user");
+                bail!("--user is required outside development, where there is no development user");
             }
             opened
         }

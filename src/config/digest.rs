@@ -11,7 +11,7 @@ use crate::model::schedule::Schedule;
 pub struct Digest {
     /// When to queue all users.
     pub schedule: Schedule,
-    /// Users of a batch processed at once.
+    /// Users of a batch processed concurrently.
     pub concurrency: usize,
     /// Lease of a user's week, and of the queueing.
     pub lease: Duration,

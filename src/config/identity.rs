@@ -1,4 +1,4 @@
-//! Sign-in: who may call.
+//! Sign-in, and who has access.
 
 use std::collections::HashSet;
 

@@ -63,7 +63,7 @@ pub use self::workers::{Operations, Workers};
 use crate::model::prices::Prices;
 
 /// Warning for a production service without an OAuth client.
-pub const NO_SIGN_IN: &str = "nobody can sign in with Google: no OAuth client is known";
+pub const NO_SIGN_IN: &str = "nobody can sign in with Google: no OAuth client is configured";
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -212,7 +212,7 @@ impl Config {
     /// `local.settings.json` in the working directory.
     ///
     /// # Errors
-    /// Like [`Config::read`], and when `local.settings.json` is invalid.
+    /// When a setting is invalid, as for [`Config::read`], or when `local.settings.json` is.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn load(flags: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());

@@ -57,7 +57,7 @@ fn read_publishers(reader: &mut Reader<'_>, name: &'static str, default: &str) -
     if urls.len() > MOST_PUBLISHERS {
         return Err(fault(
             format!("{} URLs", urls.len()),
-            &format!("at most {MOST_PUBLISHERS} URLs, with commas between"),
+            &format!("at most {MOST_PUBLISHERS} URLs, separated by commas"),
         ));
     }
     Ok(urls)

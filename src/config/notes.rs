@@ -22,7 +22,7 @@ impl Effective {
             return Some(format!("without effect: {winner} is set"));
         }
         let shadowed: Vec<_> = self.shadowed.iter().map(|source| source.name()).collect();
-        (!shadowed.is_empty()).then(|| format!("goes before {}", shadowed.join(" and ")))
+        (!shadowed.is_empty()).then(|| format!("overrides {}", shadowed.join(" and ")))
     }
 }
 
@@ -47,7 +47,7 @@ mod tests {
             None,
             Some("without effect: COSMOS_DB_ENDPOINT is set".to_owned()),
             None,
-            Some("goes before local.settings.json".to_owned()),
+            Some("overrides local.settings.json".to_owned()),
         ];
         assert_eq!(notes, expected);
     }

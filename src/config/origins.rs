@@ -1,4 +1,4 @@
-//! Web origins (<https://www.rfc-editor.org/rfc/rfc6454>) that may call from a browser.
+//! Web origins (<https://www.rfc-editor.org/rfc/rfc6454>) whose pages may send requests.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

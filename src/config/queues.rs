@@ -78,7 +78,7 @@ impl Queues {
 struct QueueName(String);
 
 impl QueueName {
-    const EXPECTED: &'static str = "3 to 56 of a-z, 0-9 and single hyphens between them";
+    const EXPECTED: &'static str = "3 to 56 characters: a-z, 0-9, and single hyphens between them";
 }
 
 impl fmt::Display for QueueName {

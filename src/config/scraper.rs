@@ -11,7 +11,7 @@ use crate::model::schedule::Schedule;
 pub struct Scraper {
     /// When to scrape all sources.
     pub schedule: Schedule,
-    /// Sources scraped at once per process.
+    /// Sources scraped concurrently per process.
     pub max_concurrency: usize,
     /// Posts that a user may submit per UTC day; zero for no limit.
     pub posts_per_day: usize,

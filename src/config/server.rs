@@ -21,7 +21,7 @@ pub struct Server {
     pub port: u16,
     /// Whether the Functions host started the process.
     pub under_functions_host: bool,
-    /// Web origins that may call the API.
+    /// Web origins whose pages may call the API.
     pub allowed_origins: AllowedOrigins,
     /// Whether the console is served.
     pub console: bool,

@@ -99,7 +99,7 @@ fn account_name(reader: &mut Reader<'_>) -> Result<Option<String>, Error> {
 }
 
 fn not_an_account(got: String) -> Error {
-    let expected = "the name of a storage account, 3 to 24 of a-z and 0-9".to_owned();
+    let expected = "the name of a storage account: 3 to 24 characters from a-z and 0-9".to_owned();
     Error::Invalid { name: "STORAGE_ACCOUNT_NAME", got, expected }
 }
 
@@ -118,12 +118,12 @@ fn container(
     default: &str,
     others: &[&ContainerName],
 ) -> Result<ContainerName, Error> {
-    let expected = "3 to 63 of a-z, 0-9 and single hyphens between them";
+    let expected = "3 to 63 characters: a-z, 0-9, and single hyphens between them";
     let read = reader.parsed::<ContainerName>(name, default.parse().expect("a good name"), expected)?;
     let expected = match others.iter().position(|other| **other == read) {
         None => return Ok(read),
-        Some(0) => "another container than ARCHIVE_CONTAINER_NAME, which everybody may read",
-        Some(_) => "another container than JOBS_CONTAINER_NAME",
+        Some(0) => "a container other than ARCHIVE_CONTAINER_NAME, which is public",
+        Some(_) => "a container other than JOBS_CONTAINER_NAME",
     };
     Err(Error::Invalid { name, got: read.to_string(), expected: expected.to_owned() })
 }

@@ -131,7 +131,7 @@ impl Telemetry {
         let logs = signal("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "OTEL_LOGS_EXPORTER", "logs")?;
         let protocol = reader.text("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
         if protocol != "http/protobuf" {
-            let expected = "http/protobuf, the one that is spoken here".to_owned();
+            let expected = "http/protobuf, the only supported protocol".to_owned();
             return Err(Error::Invalid { name: "OTEL_EXPORTER_OTLP_PROTOCOL", got: protocol, expected });
         }
         let headers = headers(reader)?;
@@ -185,6 +185,6 @@ pub fn read_log_filter(reader: &mut Reader<'_>) -> Result<String, Error> {
     if parts.iter().all(is_known) && EnvFilter::builder().parse(&filter).is_ok() {
         return Ok(filter);
     }
-    let expected = "error, warn, info, debug, trace or off, and target=level pairs, with commas between".to_owned();
+    let expected = "error, warn, info, debug, trace or off, and target=level pairs, separated by commas".to_owned();
     Err(Error::Invalid { name: NAME, got: text, expected })
 }

@@ -169,13 +169,13 @@ async fn a_backup_under_load_is_restored_elsewhere() {
 fn nothing_is_overwritten_and_nothing_damaged_restored() {
     let place = TempDir::new().unwrap();
     let run = place.path();
-    assert!(refusal(run, &["backup", "to"]).contains("there is nothing in ./data"));
-    assert!(refusal(run, &["restore", "to"]).contains("to is no complete backup"));
+    assert!(refusal(run, &["backup", "to"]).contains("./data has no data to back up"));
+    assert!(refusal(run, &["restore", "to"]).contains("to is not a complete backup"));
     assert!(refusal(run, &["reset", "--yes"]).contains("--demo"));
     assert!(succeed(run, &["reset", "--demo", "--yes"]).contains("Demo loaded, with "));
     succeed(run, &["backup", "to"]);
     assert!(refusal(run, &["restore", "to"]).contains("restore into an empty directory"));
-    assert!(refusal(run, &["reset", "--demo"]).contains("--yes is needed"));
+    assert!(refusal(run, &["reset", "--demo"]).contains("--yes is required"));
 
     // A page of it is overwritten.
     let file = run.join("to/pluckit.db");
@@ -210,14 +210,14 @@ fn only_empty_directories_and_earlier_backups_are_written_to() {
     }
     for target in ["other", "photos", "photos/blobs"] {
         let told = refusal(run, &["backup", "--data-dir", "data", target]);
-        assert!(told.contains("other files than those of a backup"), "{target}: {told}");
+        assert!(told.contains("files that are not part of a backup"), "{target}: {told}");
     }
     assert!(files(run) == before, "nothing is touched");
 
     // An interrupted backup is continued; one that was used as a data directory is refused.
     succeed(run, &["backup", "--data-dir", "data", "to"]);
     fs::remove_file(run.join("to/backup.json")).unwrap();
-    assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("no complete backup"));
+    assert!(refusal(run, &["restore", "--data-dir", "elsewhere", "to"]).contains("is not a complete backup"));
     let told = succeed(run, &["backup", "--data-dir", "data", "to"]);
     assert!(told.contains("(0 copied, 0 removed)"), "{told}");
     succeed(run, &["token", "create", "x", "--data-dir", "to"]);
@@ -285,7 +285,7 @@ fn a_backup_without_all_its_blobs_is_not_restored() {
     assert!(older.as_object_mut().unwrap().remove("blobList").is_some());
     fs::write(&manifest, older.to_string()).unwrap();
     fs::remove_file(&blob).unwrap();
-    refused("blobs of ");
+    refused("is damaged: it has ");
     fs::write(&blob, &content).unwrap();
     succeed(run, &["restore", "--data-dir", "elsewhere", "to"]);
     assert_eq!(files(&elsewhere.join("blobs")), files(&blobs));
@@ -357,10 +357,10 @@ fn a_restore_that_was_cut_off_is_no_store() {
     fs::write(run.join("half/blobs/archive/old.txt"), "of the first try").unwrap();
     for arguments in [&["serve", "--port", "0"][..], &["mcp"], &["token", "create", "x"], &["storage", "init"]] {
         let told = refusal(run, &[arguments, &["--data-dir", "half"]].concat());
-        assert!(told.contains("a restore into half was cut off"), "{arguments:?}: {told}");
+        assert!(told.contains("a restore into half was interrupted"), "{arguments:?}: {told}");
     }
     let doctor = pluckit(run, &["doctor", "--data-dir", "half"]);
-    assert!(!doctor.status.success() && String::from_utf8_lossy(&doctor.stdout).contains("half was cut off"));
+    assert!(!doctor.status.success() && String::from_utf8_lossy(&doctor.stdout).contains("half was interrupted"));
     assert!(!run.join("half/pluckit.db").exists() && !run.join("half/queue.db").exists());
     fs::rename(run.join("to/pluckit.db"), run.join("aside")).unwrap();
     refusal(run, &["restore", "--data-dir", "half", "to"]);
@@ -374,7 +374,7 @@ fn a_restore_that_was_cut_off_is_no_store() {
     fs::create_dir(run.join("log")).unwrap();
     fs::write(run.join("log/pluckit.db-wal"), "x").unwrap();
     let told = refusal(run, &["restore", "--data-dir", "log", "to"]);
-    assert!(told.contains("pluckit.db-wal is there already"), "{told}");
+    assert!(told.contains("pluckit.db-wal already exists"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

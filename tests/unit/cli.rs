@@ -292,7 +292,7 @@ fn secrets_are_masked_and_sources_named() {
         let setting = settings.iter().find(|setting| setting["name"] == name).unwrap();
         [&setting["value"], &setting["source"], &setting["note"]].map(|part| part.as_str().unwrap_or("-").to_owned())
     };
-    assert_eq!(shown("PORT"), ["2222", "environment", "goes before local.settings.json"]);
+    assert_eq!(shown("PORT"), ["2222", "environment", "overrides local.settings.json"]);
     assert_eq!(shown("ADMIN_USER_IDS"), ["ada", "local.settings.json", "-"]);
     assert_eq!(shown("AZURE_OPENAI_API_KEY"), ["********", "environment", "-"]);
     assert_eq!(shown("OPENAI_MODEL"), ["m", "local.settings.json", "without effect: AZURE_OPENAI_ENDPOINT is set"]);
@@ -512,7 +512,7 @@ fn an_answer_without_done_is_not_an_answer() {
     let (url, _) = answer_once(&events(&[json!({ "type": "token", "content": "Wear the" })]));
     let done = place.run(&["chat", "--url", &url, "Hello"]);
     assert_eq!((done.code, done.out.as_str()), (Some(1), "Wear the\n"));
-    assert_eq!(done.error, "pluckit: the connection broke off before the answer was complete\n");
+    assert_eq!(done.error, "pluckit: the connection broke before the answer was complete\n");
 }
 
 #[test]
@@ -571,11 +571,14 @@ fn refusals_are_told_by_their_detail_and_tokens_never() {
     );
     let (url, _) = answer_once(&answer);
     let done = place.run(&["chat", "--url", &url, "Hello"]);
-    let hint =
-        "pluckit: Invalid or expired session token. (401): give a token with --token-file; `pluckit token` makes one\n";
+    let hint = "pluckit: Invalid or expired session token. (401): send a token with --token-file; `pluckit token create` \
+                prints one\n";
     assert_eq!((done.code, done.error.as_str()), (Some(1), hint));
     let done = place.run(&["chat", "--token", "at-sec\nret", "Hello"]);
-    assert_eq!((done.code, done.error.as_str()), (Some(1), "pluckit: the token has characters that no token has\n"));
+    assert_eq!(
+        (done.code, done.error.as_str()),
+        (Some(1), "pluckit: the token contains characters that are not allowed in an HTTP header\n")
+    );
 }
 
 #[test]

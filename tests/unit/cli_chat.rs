@@ -201,7 +201,8 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
     first.kill();
     let (code, out, complaints) = talk.end().await;
     assert_eq!((code, complaints.as_str()), (Some(0), lost), "{out}");
-    let (before, after) = out.split_once("\n[the service was interrupted and says this again]\n").expect("it is said");
+    let (before, after) =
+        out.split_once("\n[the service was interrupted and repeats this part]\n").expect("it is said");
     assert!(whole_answer().starts_with(before) && before.contains(" 20 "), "{before}");
     assert_eq!(after, format!("{}\n", whole_answer()));
     // The client's answer is complete before the run is stored as such.

@@ -184,7 +184,7 @@ fn without_the_model_rules_remove_plain_backgrounds_and_the_network_is_refused()
     let network = process_image(folder, "off", &["shirt.jpg", "-o", "network.webp", "--cutout", "network"]);
     assert_eq!(network.status.code(), Some(1));
     assert!(
-        text(&network.stderr).contains("is not installed: scripts/fetch-models gets it"),
+        text(&network.stderr).contains("is not installed: download it with scripts/fetch-models"),
         "{}",
         text(&network.stderr)
     );

@@ -127,8 +127,8 @@ fn damage_is_found_and_does_not_end_the_examination() {
     }
     assert_eq!(verdicts(&reports, "blobs"), ["good"], "{reports:?}");
     let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("look at PLUCKIT_DATA_DIR") && !told.contains("look at StorageQueue"), "{told}");
-    assert!(told.contains("look at CUTOUT_MODEL"), "{told}");
+    assert!(told.contains("check PLUCKIT_DATA_DIR") && !told.contains("check StorageQueue"), "{told}");
+    assert!(told.contains("check CUTOUT_MODEL"), "{told}");
 }
 
 #[test]

@@ -156,5 +156,5 @@ fn what_cannot_be_read_or_written_is_said() {
     assert!(text(&nowhere.stderr).contains("cannot be written"), "{}", text(&nowhere.stderr));
     let twice = data("grey.png").display().to_string();
     let same = process_image(folder.path(), &[&source, &twice, "-o", "out"]);
-    assert!(text(&same.stderr).contains("two pictures would become out/grey.webp"), "{}", text(&same.stderr));
+    assert!(text(&same.stderr).contains("two pictures would be written to out/grey.webp"), "{}", text(&same.stderr));
 }

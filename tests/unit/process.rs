@@ -393,7 +393,7 @@ async fn a_second_interrupt_ends_open_streams() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_to_which_nobody_can_sign_in_is_told() {
-    let text = "nobody can sign in with Google: no OAuth client is known";
+    let text = "nobody can sign in with Google: no OAuth client is configured";
     let (service, _) = Launch::production(BINARY).start();
     assert_eq!(service.log().matches(text).count(), 1, "{}", service.log());
     let (service, _) = Launch::production(BINARY).setting("GOOGLE_CLIENT_ID", "x.apps.googleusercontent.com").start();

@@ -86,7 +86,7 @@ impl<'a> Mirror<'a> {
             let entry = entry?;
             let name = entry.file_name().into_string();
             let name = name.map_err(|name| {
-                io::Error::new(ErrorKind::InvalidData, format!("{} is no blob's name", name.display()))
+                io::Error::new(ErrorKind::InvalidData, format!("{} is not the name of a blob", name.display()))
             })?;
             let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
             let Some(metadata) = found(entry.metadata())? else { continue };

@@ -64,7 +64,7 @@ pub struct Manifest {
 pub struct BlobChanges {
     /// Copied blobs.
     pub copied: u64,
-    /// Those of them that the backup had, but damaged.
+    /// Copied blobs whose earlier copy in the backup was damaged.
     pub repaired: u64,
     /// Blobs in the backup that the service no longer has.
     pub removed: u64,
@@ -89,7 +89,7 @@ impl Parts {
         let parts = Self { documents, queue, blobs };
         ensure!(
             parts.all().next().is_some(),
-            "documents, queue and blobs are kept by Azure: use the backups of the accounts"
+            "documents, queue and blobs are in Azure: use the backups of the Azure accounts"
         );
         Ok(parts)
     }
@@ -110,9 +110,9 @@ impl Parts {
 /// directory, another backup is being written there, or a file cannot be read or written.
 pub fn back_up(config: &Config, to: &Path, now: Timestamp) -> anyhow::Result<(Manifest, BlobChanges)> {
     let parts = Parts::of(config)?;
-    ensure!(parts.exist(), "there is nothing in {}", config.data_directory.display());
+    ensure!(parts.exist(), "{} has no data to back up", config.data_directory.display());
     let earlier = target::check(to, parts.all().chain([&config.data_directory]))?;
-    private_files::create_directories(to).with_context(|| format!("{} cannot be made", to.display()))?;
+    private_files::create_directories(to).with_context(|| format!("{} cannot be created", to.display()))?;
     let _lock = target::lock(to)?;
     private_files::close_directory(to)?;
     let writing = to.join(WRITING);
@@ -170,22 +170,23 @@ pub fn restore(config: &Config, from: &Path) -> anyhow::Result<Manifest> {
         // Files that an interrupted restore has moved into place are replaced.
         ensure!(
             is_half_restored || !is_used(part),
-            "{} is there already: restore into an empty directory",
+            "{} already exists: restore into an empty directory",
             part.display()
         );
     }
     for log in [&parts.documents, &parts.queue].into_iter().flatten().flat_map(|file| sqlite::files::logs(file)) {
         // SQLite would apply it to the restored database.
-        ensure!(!log.exists(), "{} is there already: restore into an empty directory", log.display());
+        ensure!(!log.exists(), "{} already exists: restore into an empty directory", log.display());
     }
     let directory = &config.data_directory;
-    private_files::create_directories(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+    private_files::create_directories(directory)
+        .with_context(|| format!("{} cannot be created", directory.display()))?;
     let writing = directory.join(RESTORING);
     start_anew(&writing)?;
     let staged = match stage(&parts, &manifest, from, &writing) {
         Ok(staged) => staged,
         Err(error) => {
-            fs::remove_dir_all(&writing).context("what was copied cannot be removed")?;
+            fs::remove_dir_all(&writing).context("the incomplete copy cannot be removed")?;
             if is_half_restored {
                 // The remains of an interrupted restore do not count as a store.
                 private_files::create_directories(&writing)?;
@@ -219,7 +220,7 @@ fn stage(parts: &Parts, manifest: &Manifest, from: &Path, writing: &Path) -> any
             Some(sha256) => mirror.compare(&list::read(from, sha256)?, &from.join(BLOB_DIRECTORY))?,
             None => {
                 let found = mirror.blobs().len() as u64;
-                ensure!(found >= count, "{} has {found} blobs of {count}: it is damaged", from.display());
+                ensure!(found >= count, "{} is damaged: it has {found} of {count} blobs", from.display());
             }
         }
         staged.push((copy, blobs.clone()));
@@ -262,7 +263,7 @@ pub fn clear(config: &Config) -> anyhow::Result<()> {
 
 fn read_manifest(from: &Path) -> anyhow::Result<Manifest> {
     let file = from.join(MANIFEST);
-    let incomplete = || format!("{} is no complete backup", from.display());
+    let incomplete = || format!("{} is not a complete backup", from.display());
     check_kind(&file, FileType::is_file).with_context(incomplete)?;
     let text = fs::read_to_string(&file).with_context(incomplete)?;
     let manifest: Manifest = serde_json::from_str(&text).with_context(|| file.display().to_string())?;

@@ -40,7 +40,7 @@ pub fn check<'a>(to: &Path, used: impl Iterator<Item = &'a PathBuf>) -> anyhow::
     } else {
         ensure!(
             is_begun(to)?,
-            "{} has other files than those of a backup: name an empty or new directory, or one with an earlier backup",
+            "{} contains files that are not part of a backup: name a new or empty directory, or one with a backup",
             to.display()
         );
         None

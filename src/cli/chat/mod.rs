@@ -228,7 +228,7 @@ impl Conversation {
 
     /// Reads messages from a terminal.
     async fn on_a_terminal(&mut self) -> anyhow::Result<bool> {
-        // Check first, so that nobody types a message in vain.
+        // Check first, before a message is typed.
         self.service.get::<Value>("/api/health", &[]).await?;
         self.screen.tell(&format!("The stylist at {}. /help lists the commands.", self.service.address()))?;
         let mut prompt = Prompt::open()?;

@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 7;
 #[serde(rename_all = "camelCase")]
 pub struct Piece {
     id: String,
-    /// As the stylist calls it.
+    /// The name that the stylist uses.
     name: String,
     brand: Option<String>,
     category: Option<String>,

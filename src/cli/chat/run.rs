@@ -25,7 +25,7 @@ const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// Most runs of a chat read to restore the conversation.
 const MOST_RUNS: usize = 20;
-const BROKEN: &str = "the connection broke off before the answer was complete";
+const BROKEN: &str = "the connection broke before the answer was complete";
 
 /// An event of the stream. Unknown kinds are ignored.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -121,7 +121,7 @@ impl Chat {
         match tokio::time::timeout(STOP_PATIENCE, service.send(request)).await {
             Ok(Ok(_)) => {}
             // A service without runs stops when the connection is closed.
-            Ok(Err(_)) | Err(_) => complain("the service could not be told to stop"),
+            Ok(Err(_)) | Err(_) => complain("the answer could not be stopped"),
         }
     }
 }

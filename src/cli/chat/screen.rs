@@ -180,7 +180,7 @@ impl<W: Write> Screen<W> {
             Event::StepReset { .. } => {
                 let start = self.begin_line();
                 self.running.clear();
-                self.write(&format!("{start}[the service was interrupted and says this again]\n"))
+                self.write(&format!("{start}[the service was interrupted and repeats this part]\n"))
             }
             Event::Done | Event::Other => Ok(()),
         }

@@ -3,9 +3,9 @@
 //!
 //! Pictures are embedded as well and written to the blob store after the documents: see [`import_pictures`].
 //!
-//! Loading may be interrupted at any point, and several processes may do it at once. The first item is written first
-//! and fixes the day that all dates are relative to; the profile is written last and marks completion. A process that
-//! finds the former without the latter completes the work.
+//! Loading may be interrupted at any point, and several processes may do it concurrently. The first item is written
+//! first and fixes the day that all dates are relative to; the profile is written last and marks completion. A process
+//! that finds the former without the latter completes the work.
 
 pub mod examples;
 mod pictures;
@@ -43,7 +43,7 @@ pub enum Error {
     #[error("the scraped items of the demo could not be embedded")]
     Model(#[source] llm::Error),
     /// The model returned the wrong number of vectors. Nothing was written.
-    #[error("the model made {got} vectors for {wanted} texts")]
+    #[error("the model returned {got} vectors for {wanted} texts")]
     VectorCount {
         /// Vectors received.
         got: usize,
@@ -64,7 +64,7 @@ const PLACEHOLDER_USER: &str = "local-dev-user";
 /// Concurrent writes. The embedded store commits all waiting writes with one sync, up to this many.
 const CONCURRENT_WRITES: usize = 256;
 
-/// Pictures that are written at once.
+/// Pictures that are written concurrently.
 const CONCURRENT_PICTURES: usize = 16;
 
 /// Prefix of a picture's name in place of its URL.

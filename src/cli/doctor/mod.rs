@@ -68,7 +68,7 @@ fn stand_in(config: &mut Config) -> anyhow::Result<TempDir> {
     let directory = tempfile::Builder::new()
         .prefix(".pluckit-doctor-")
         .tempdir_in(parent)
-        .with_context(|| format!("nothing can be created in {}", parent.display()))?;
+        .with_context(|| format!("cannot create files in {}", parent.display()))?;
     let path = directory.path().to_owned();
     if let Documents::Embedded { directory, .. } = &mut config.documents {
         directory.clone_from(&path);

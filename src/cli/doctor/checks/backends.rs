@@ -23,26 +23,26 @@ const DAMAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Advice for the embedded store, queue and blobs.
 const SEE_DIRECTORY: &str =
-    "look at PLUCKIT_DATA_DIR: its disk, its owner; if a file in it is damaged, stop the service and restore a backup";
+    "check PLUCKIT_DATA_DIR: its disk, its owner; if a file in it is damaged, stop the service and restore a backup";
 
 pub(super) const fn fix_documents(config: &Config) -> &'static str {
     match config.documents {
         Documents::Embedded { .. } => SEE_DIRECTORY,
-        Documents::Cosmos(_) => "look at COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
+        Documents::Cosmos(_) => "check COSMOS_DB_ENDPOINT, the key or the identity's role, and the firewall",
     }
 }
 
 pub(super) const fn fix_queues(config: &Config) -> &'static str {
     match config.storage.queues {
         None => SEE_DIRECTORY,
-        Some(_) => "look at StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role",
+        Some(_) => "check StorageQueue, StorageQueue__queueServiceUri or the account, and the identity's role",
     }
 }
 
 pub(super) const fn fix_blobs(config: &Config) -> &'static str {
     match config.storage.blobs {
         None => SEE_DIRECTORY,
-        Some(_) => "look at STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init",
+        Some(_) => "check STORAGE_ACCOUNT_NAME, the identity's role, and run pluckit storage init",
     }
 }
 
@@ -56,8 +56,8 @@ pub(super) async fn damage<E: std::error::Error + 'static>(
         Ok(Err(error)) => Report::fault(Chain(&error).to_string(), SEE_DIRECTORY),
         Err(_) => vec![Report::new(
             Verdict::Warning,
-            format!("not all of it was searched for damage within {} s", DAMAGE_LIMIT.as_secs()),
-            "look for \"damage found\" in the log after the next start, which searches all of it",
+            format!("only part of it was checked for damage within {} s", DAMAGE_LIMIT.as_secs()),
+            "search the log for \"damage found\" after the next start, which checks everything",
         )],
     }
 }
@@ -76,7 +76,7 @@ pub(super) async fn documents(config: &Config, store: &dyn DocumentStore) -> Vec
         Ok(inspections) => {
             let wrong: Vec<Report> = inspections.iter().flat_map(container_reports).collect();
             let good = inspections.iter().filter(|inspection| inspection.findings.is_empty()).count();
-            [Report::good(format!("{good} of {} containers are as they should be", inspections.len())), wrong].concat()
+            [Report::good(format!("{good} of {} containers are set up correctly", inspections.len())), wrong].concat()
         }
     }
 }
@@ -127,9 +127,9 @@ pub(super) async fn queues(config: &Config, queue: &dyn JobQueue) -> Vec<Report>
         }
     };
     let mut reports = match round_trip.await {
-        Ok(true) => Report::good("a message went in and came out"),
+        Ok(true) => Report::good("a message was sent and received"),
         Ok(false) => Report::fault(
-            "a message went in and did not come out",
+            "a message was sent but not received",
             "check whether another program reads the queue pluckit-doctor",
         ),
         Err(error) => Report::fault(Chain(&error).to_string(), fix),
@@ -177,7 +177,7 @@ pub(super) async fn blob_round_trip(config: &Config, blobs: &dyn BlobStore, cont
     };
     match round_trip.await {
         Ok(true) => Report::good(format!("a blob was written to {container}, read and deleted")),
-        Ok(false) => Report::fault("a blob did not come back as it was written", fix),
+        Ok(false) => Report::fault("the blob that was read differs from the one written", fix),
         Err(error) => Report::fault(Chain(&error).to_string(), fix),
     }
 }

@@ -28,7 +28,7 @@ const AT_ONCE: usize = 8;
 pub enum Verdict {
     /// Everything is in order.
     Good,
-    /// It works, but may not be intended.
+    /// The configuration works, but may not be intended.
     Warning,
     /// Not configured, and not required.
     Skipped,
@@ -98,7 +98,7 @@ pub async fn examine(config: &Config, backends: EachBackend) -> Vec<Report> {
         ),
     ];
     let bounded = checks.into_iter().map(|(name, check)| async move {
-        let limit = || Report::fault(format!("no answer within {} s", CHECK_LIMIT.as_secs()), "look at the network");
+        let limit = || Report::fault(format!("no answer within {} s", CHECK_LIMIT.as_secs()), "check the network");
         let mut reports = tokio::time::timeout(CHECK_LIMIT, check).await.unwrap_or_else(|_| limit());
         for report in reports.iter_mut().filter(|report| report.check.is_empty()) {
             report.check = name;

@@ -9,8 +9,8 @@ use crate::imaging::picture::Layout;
 use crate::imaging::segment::{CutoutMode, Segmenter};
 use crate::llm::{CallContext, ChatRequest, EMBEDDING_DIMENSIONS, Message, Model, Purpose};
 
-pub(super) const FIX_MODEL: &str = "look at the settings of the model server";
-pub(super) const FIX_CUTOUTS: &str = "look at CUTOUT_MODEL, or download the file again with scripts/fetch-models";
+pub(super) const FIX_MODEL: &str = "check the settings of the model server";
+pub(super) const FIX_CUTOUTS: &str = "check CUTOUT_MODEL, or download the file again with scripts/fetch-models";
 
 /// Requests a short answer from each deployment, which costs a few tokens.
 pub(super) async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
@@ -33,7 +33,7 @@ pub(super) async fn chat(config: &Config, model: &dyn Model) -> Vec<Report> {
             Ok(_) => Report::good(format!("{name} answers")),
             Err(error) => Report::fault(
                 format!("{name}: {}", Chain(&error)),
-                format!("look at the endpoint, the key or role, and AZURE_OPENAI_{setting}"),
+                format!("check the endpoint, the key or role, and AZURE_OPENAI_{setting}"),
             ),
         });
     }
@@ -54,7 +54,7 @@ pub(super) async fn embeddings(config: &Config, model: &dyn Model) -> Vec<Report
         ),
         Err(error) => Report::fault(
             Chain(&error).to_string(),
-            "look at AZURE_OPENAI_EMBEDDING_DEPLOYMENT or OPENAI_EMBEDDING_MODEL",
+            "check AZURE_OPENAI_EMBEDDING_DEPLOYMENT or OPENAI_EMBEDDING_MODEL",
         ),
     }
 }
@@ -67,7 +67,7 @@ pub(super) async fn segmentation(config: &Config, http: &reqwest::Client) -> Vec
     match http.head(service.endpoint.clone()).send().await {
         Ok(_) => Report::good("the segmentation service answers"),
         Err(error) => {
-            Report::fault(Chain(&error.without_url()).to_string(), "look at SEGMENTATION_ENDPOINT_URL and its network")
+            Report::fault(Chain(&error.without_url()).to_string(), "check SEGMENTATION_ENDPOINT_URL and its network")
         }
     }
 }
@@ -77,7 +77,7 @@ pub(super) async fn cutouts(config: &Config, segmenter: &dyn Segmenter) -> Vec<R
     let Some(file) =
         app::cutout_model(&config.media.cutout_model, &config.data_directory).filter(|_| segmenter.has_network())
     else {
-        return Report::skipped("rules for plain backgrounds alone; scripts/fetch-models gets the network");
+        return Report::skipped("rules for plain backgrounds only; scripts/fetch-models downloads the network");
     };
     let side = 64;
     let grey = vec![128; 3 * side as usize * side as usize];

@@ -28,7 +28,7 @@ pub(super) async fn exchange_rates(config: &Config, http: &reqwest::Client, cloc
         Ok(rates) => Report::good(format!("rates of {}", rates.date)),
         Err(error) => {
             let found = format!("{}: the last known or the built-in rates are used", Chain(&error));
-            vec![Report::new(Verdict::Warning, found, "look at FX_RATES_URL or FX_RATES_FILE")]
+            vec![Report::new(Verdict::Warning, found, "check FX_RATES_URL or FX_RATES_FILE")]
         }
     }
 }
@@ -57,20 +57,20 @@ pub(super) fn settings(config: &Config) -> Vec<Report> {
         warn(config::NO_SIGN_IN, "set GOOGLE_CLIENT_ID or GOOGLE_ALLOWED_CLIENT_IDS");
     }
     if config.identity.admins.is_empty() {
-        warn("nobody may use admin routes", "set ADMIN_USER_IDS");
+        warn("nobody can use admin routes", "set ADMIN_USER_IDS");
     }
     if config.server.allowed_origins.is_empty() {
-        warn("no web page may call", "set CORS_ALLOWED_ORIGINS if there is a web client");
+        warn("web pages of other origins are refused", "set CORS_ALLOWED_ORIGINS if there is a web client");
     }
     if !config.limits.trusts_proxy && config.server.public_url.as_ref().is_some_and(|url| !config::is_loopback(url)) {
         warn(
-            "the service is reached at another address than it listens on, and X-Forwarded-For is not trusted: everybody \
-             behind the proxy shares the quotas of one address",
-            "set TRUST_X_FORWARDED_FOR=true if nobody can reach the service but through the proxy",
+            "the service has another public address than the one it listens on, and X-Forwarded-For is not trusted: \
+             all callers behind the proxy share the quotas of one address",
+            "set TRUST_X_FORWARDED_FOR=true if the service can be reached only through the proxy",
         );
     }
     if config.media.is_open {
-        warn("everybody may have pictures processed", "set PROCESS_IMAGE_AUTH_MODE=user-or-service");
+        warn("anyone can have pictures processed", "set PROCESS_IMAGE_AUTH_MODE=user-or-service");
     }
     if matches!(config.media.service, ServiceCredential::ApiKey(None)) {
         warn("other services cannot have garments described", "set METADATA_EXTRACT_API_KEY");
@@ -108,7 +108,7 @@ pub(super) async fn identity(config: &Config) -> Vec<Report> {
     }
     let credential = match app::credential(config) {
         Ok(credential) => credential,
-        Err(error) => return Report::fault(format!("{error:#}"), "look at AZURE_CLIENT_ID"),
+        Err(error) => return Report::fault(format!("{error:#}"), "check AZURE_CLIENT_ID"),
     };
     let mut reports = Vec::new();
     for scope in scopes {
@@ -138,7 +138,7 @@ pub(super) async fn keys(config: &Config, http: &reqwest::Client, clock: &Arc<dy
     let mut reports = if count > 0 {
         Report::good(format!("{count} signing keys at {url}"))
     } else {
-        Report::fault(format!("no signing keys at {url}"), "look at GOOGLE_JWKS_URL")
+        Report::fault(format!("no signing keys at {url}"), "check GOOGLE_JWKS_URL")
     };
     let Some(theirs) = date else { return reports };
     let skew = (clock.now() - theirs).unsigned_abs();
@@ -190,9 +190,9 @@ pub(super) async fn service_tokens(config: &Config, http: &reqwest::Client) -> V
             match found.await {
                 Ok((count, _)) if count > 0 => Report::good(format!("{count} signing keys of {issuer}")),
                 Ok(_) => {
-                    Report::fault(format!("{issuer} has no signing keys"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER")
+                    Report::fault(format!("{issuer} has no signing keys"), "check METADATA_EXTRACT_AZURE_AD_ISSUER")
                 }
-                Err(fault) => Report::fault(format!("{url}: {fault}"), "look at METADATA_EXTRACT_AZURE_AD_ISSUER"),
+                Err(fault) => Report::fault(format!("{url}: {fault}"), "check METADATA_EXTRACT_AZURE_AD_ISSUER"),
             }
         }
     }
