@@ -185,10 +185,18 @@ mod tests {
         let fault = |path: &Path| Network::open(path).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(fault(&path).ends_with("other.onnx cannot be read"), "{}", fault(&path));
         std::fs::write(&path, "short").unwrap();
-        assert!(fault(&path).contains("other.onnx is damaged or another model: it has 5 bytes"), "{}", fault(&path));
+        assert!(
+            fault(&path).contains("other.onnx is damaged or is not u2netp.onnx (it has 5 bytes)"),
+            "{}",
+            fault(&path)
+        );
         std::fs::write(&path, vec![0; FILE_BYTES as usize]).unwrap();
-        assert!(fault(&path).contains("other.onnx is damaged or another model: its SHA-256 is "), "{}", fault(&path));
-        assert!(fault(directory.path()).contains("is damaged or another model"), "{}", fault(directory.path()));
+        assert!(
+            fault(&path).contains("other.onnx is damaged or is not u2netp.onnx (its SHA-256 is "),
+            "{}",
+            fault(&path)
+        );
+        assert!(fault(directory.path()).contains("is damaged or is not u2netp.onnx"), "{}", fault(directory.path()));
     }
 
     #[test]

@@ -244,6 +244,6 @@ mod tests {
         assert!(reason(&to_jpeg(plain(20, 10, &[1, 2, 3]), 90).unwrap()).ends_with("did not answer with a PNG"));
         assert!(reason(&whole[..whole.len() - 20]).ends_with("cannot be decoded"));
         assert!(reason(&to_png(&plain(20, 10, &[1, 2, 3])).unwrap()).ends_with("without transparency"));
-        assert!(reason(&to_png(&plain(10, 20, &[1, 2, 3, 4])).unwrap()).ends_with("other proportions"));
+        assert!(reason(&to_png(&plain(10, 20, &[1, 2, 3, 4])).unwrap()).ends_with("different proportions"));
     }
 }
