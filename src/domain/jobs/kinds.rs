@@ -376,7 +376,6 @@ fn scraper_fault(error: scraper::Error) -> JobFault {
         | scraper::Error::TimedOut
         | scraper::Error::Data(_)
         | scraper::Error::Queue(_)
-        | scraper::Error::Unwritable(_)
-        | scraper::Error::Interrupted(_) => JobFault::retry("The source could not be scraped.", error),
+        | scraper::Error::Unwritable(_) => JobFault::retry("The source could not be scraped.", error),
     }
 }

@@ -27,8 +27,7 @@ use serde_json::Value;
 use time::Date;
 use time::format_description::well_known::Iso8601;
 use tokio::sync::Semaphore;
-use tokio::task::JoinError;
-use tracing::{Instrument, info, warn};
+use tracing::{info, warn};
 use url::Url;
 
 use self::brand::SelectorConfig;
@@ -119,9 +118,6 @@ pub enum Error {
     /// A message cannot be serialized; a bug.
     #[error("the message cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
-    /// The task that queues a source panicked, or the process is stopping.
-    #[error("queueing the source was interrupted")]
-    Interrupted(#[from] JoinError),
 }
 
 impl Error {
@@ -252,13 +248,13 @@ impl Scraper {
     }
 
     /// Queues a source for a new subscriber, unless it was scraped recently, is queued, or is leased; returns whether
-    /// it did. Once it has begun, it completes even if the caller is cancelled.
+    /// it did. If the process dies before the message is sent, [`Self::requeue_overdue`] sends another.
     ///
     /// # Errors
     /// [`Error::BacklogFull`] when the user has too much waiting work; otherwise when the store or queue fails.
     pub async fn queue_for_subscriber(&self, source: &Source, user: &UserId) -> Result<bool, Error> {
         let now = self.now();
-        let is_wanted = move |source: &Source| {
+        let is_wanted = |source: &Source| {
             let is_fresh = source.last_scraped_at.is_some_and(|at| at + RECENT > now);
             !(is_fresh || source.is_queued(now) || source.is_leased(now))
         };
@@ -268,20 +264,16 @@ impl Scraper {
         if !self.0.backlog.admit(user, &Work::Scrape(source.id.clone())).await? {
             return Err(Error::BacklogFull);
         }
-        let (scraper, source, user) = (self.clone(), source.clone(), user.clone());
-        let queueing = async move {
-            if !scraper.data().sources.queue(&source, &user, now + QUEUED, is_wanted).await? {
-                return Ok(false);
-            }
-            let sent = scraper.send_for(&user, &source.id, now).await;
-            if sent.is_err()
-                && let Err(error) = scraper.data().sources.unqueue(&source, now + QUEUED).await
-            {
-                warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but marked as queued");
-            }
-            sent.map(|()| true)
-        };
-        self.0.base.tasks.spawn(queueing.in_current_span()).await?
+        if !self.data().sources.queue(source, user, now + QUEUED, is_wanted).await? {
+            return Ok(false);
+        }
+        let sent = self.send_for(user, &source.id, now).await;
+        if sent.is_err()
+            && let Err(error) = self.data().sources.unqueue(source, now + QUEUED).await
+        {
+            warn!(source.id = %source.id, error = %Chain(&error), "source not queued, but marked as queued");
+        }
+        sent.map(|()| true)
     }
 
     /// Queues sources again whose scrape for a subscriber is overdue: its message was never sent, or was lost. After

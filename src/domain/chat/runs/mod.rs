@@ -248,7 +248,8 @@ impl Runs {
         self.0.base.tasks.spawn(work.run().instrument(span).in_current_span());
     }
 
-    /// Stops a run, and returns its status afterwards. A finished run does not change.
+    /// Requests that a run stops, and waits some seconds for its end. Returns its status, which is `Stopped` as well if
+    /// it has not ended by then. A finished run does not change.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the user has no such run, or when the documents cannot be read or written.
