@@ -95,7 +95,7 @@ async function tokens() {
   async function draw() {
     const { tokens } = await get("/api/auth/tokens");
     list.replaceChildren(...tokens.map((token) => {
-      const end = h("button.danger.small", { type: "button", "aria-label": `End ${token.name}`, onclick: () => act(end, async () => {
+      const end = h("button.danger.small", { type: "button", "aria-label": `Revoke ${token.name}`, onclick: () => act(end, async () => {
         if (!(await confirm("Revoke this token?", `Programs that use ${token.name} are refused from now on.`, "Revoke"))) return;
         await call("DELETE", `/api/auth/tokens/${encodeURIComponent(token.id)}`);
         await draw();
