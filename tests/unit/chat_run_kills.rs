@@ -211,8 +211,7 @@ async fn kill_all(launches: impl Fn(&ModelServer) -> Vec<Launch>, kills: usize) 
 fn launch(model: &ModelServer) -> Launch {
     Launch::development(BINARY)
         .setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
-        .setting("OPENAI_BASE_URL", &model.base_url())
-        .setting("OPENAI_MODEL", "stylist-1")
+        .asking(model)
         .setting("PLUCKIT_DEMO", "false")
 }
 

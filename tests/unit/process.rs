@@ -297,13 +297,9 @@ async fn acknowledged_writes_survive_kill_9() {
 
 // --- Signals and starts ---------------------------------------------------------------------------------------------
 
-fn with_model(launch: Launch, server: &ModelServer) -> Launch {
-    launch.setting("OPENAI_BASE_URL", &server.base_url()).setting("OPENAI_MODEL", "stylist-1")
-}
-
 /// A service in development with a model server and no demo wardrobe.
 fn with_model_only(server: &ModelServer) -> Launch {
-    with_model(Launch::development(BINARY), server).setting("PLUCKIT_DEMO", "false")
+    Launch::development(BINARY).asking(server).setting("PLUCKIT_DEMO", "false")
 }
 
 /// Begins a turn and reads its first bytes.
@@ -464,7 +460,7 @@ async fn the_same_binary_works_on_cosmos_db() {
 
     // With a model server.
     let launch = with_google(on_cosmos(), &google);
-    let (mut service, address) = with_model(launch.clone(), &server).start();
+    let (mut service, address) = launch.clone().asking(&server).start();
     let client = Client::new(address);
     let grant = client.sign_in(&google, &user).await;
     let client = client.bearer(text(&grant["access_token"]));

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::model::ModelServer;
+
 /// Time limit of a start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two looks at something that should happen.
@@ -80,6 +82,11 @@ impl Launch {
             // No test asks the weather service of the world.
             .setting("OPEN_METEO_GEOCODING_URL", "http://127.0.0.1:9")
             .setting("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9")
+    }
+
+    /// Asks the models of this server.
+    pub fn asking(self, server: &ModelServer) -> Self {
+        self.setting("OPENAI_BASE_URL", &server.base_url()).setting("OPENAI_MODEL", "stylist-1")
     }
 
     /// Sets a setting.
