@@ -211,7 +211,7 @@ async fn kill_all(launches: impl Fn(&ModelServer) -> Vec<Launch>, kills: usize) 
 fn launch(model: &ModelServer) -> Launch {
     Launch::development(BINARY)
         .setting("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
-        .asking(model)
+        .asking(&model.base_url())
         .setting("PLUCKIT_DEMO", "false")
 }
 

@@ -151,7 +151,7 @@ async fn newest_run(http: &reqwest::Client, service: SocketAddr) -> Value {
 async fn an_answer_is_stopped_rejoined_and_resumed() {
     let model = ModelServer::start().await;
     model.otherwise(answer);
-    let launch = Launch::development(BINARY).asking(&model).setting("PLUCKIT_DEMO", "false");
+    let launch = Launch::development(BINARY).asking(&model.base_url()).setting("PLUCKIT_DEMO", "false");
     let (mut first, first_address) = launch.start();
     let (_second, second_address) = launch.start();
     let http = net::builder().no_proxy().build().unwrap();
@@ -212,7 +212,7 @@ async fn an_answer_is_stopped_rejoined_and_resumed() {
 async fn the_day_of_an_answer_is_that_of_the_machine() {
     let model = ModelServer::start().await;
     model.otherwise(answer);
-    let launch = Launch::development(BINARY).asking(&model).setting("PLUCKIT_DEMO", "false");
+    let launch = Launch::development(BINARY).asking(&model.base_url()).setting("PLUCKIT_DEMO", "false");
     let (_service, address) = launch.start();
     // The first and the last place where a day begins: at any time they have different dates.
     for (zone, hours) in [("XLI-14", 14), ("XBI12", -12)] {

@@ -299,7 +299,7 @@ async fn acknowledged_writes_survive_kill_9() {
 
 /// A service in development with a model server and no demo wardrobe.
 fn with_model_only(server: &ModelServer) -> Launch {
-    Launch::development(BINARY).asking(server).setting("PLUCKIT_DEMO", "false")
+    Launch::development(BINARY).asking(&server.base_url()).setting("PLUCKIT_DEMO", "false")
 }
 
 /// Begins a turn and reads its first bytes.
@@ -460,7 +460,7 @@ async fn the_same_binary_works_on_cosmos_db() {
 
     // With a model server.
     let launch = with_google(on_cosmos(), &google);
-    let (mut service, address) = launch.clone().asking(&server).start();
+    let (mut service, address) = launch.clone().asking(&server.base_url()).start();
     let client = Client::new(address);
     let grant = client.sign_in(&google, &user).await;
     let client = client.bearer(text(&grant["access_token"]));

@@ -49,7 +49,7 @@ fn answer(request: &Received) -> Answer {
 async fn run_script(name: &str, arguments: &[&str]) {
     let model = ModelServer::start().await;
     model.otherwise(answer);
-    let launch = Launch::development(BINARY).asking(&model).setting("PLUCKIT_DEMO", "false");
+    let launch = Launch::development(BINARY).asking(&model.base_url()).setting("PLUCKIT_DEMO", "false");
     let (_service, address) = launch.start();
     let output = Command::new("node")
         .arg(format!("{SCRIPTS}/{name}"))

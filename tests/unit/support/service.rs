@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::model::ModelServer;
-
 /// Time limit of a start.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two looks at something that should happen.
@@ -84,9 +82,9 @@ impl Launch {
             .setting("OPEN_METEO_FORECAST_URL", "http://127.0.0.1:9")
     }
 
-    /// Asks the models of this server.
-    pub fn asking(self, server: &ModelServer) -> Self {
-        self.setting("OPENAI_BASE_URL", &server.base_url()).setting("OPENAI_MODEL", "stylist-1")
+    /// Asks the models of the server with this base URL.
+    pub fn asking(self, model_url: &str) -> Self {
+        self.setting("OPENAI_BASE_URL", model_url).setting("OPENAI_MODEL", "stylist-1")
     }
 
     /// Sets a setting.
